@@ -1,0 +1,1 @@
+"""The nasfeat server: images in, NASNet-A feature vectors out, over gRPC."""

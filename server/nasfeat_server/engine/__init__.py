@@ -1,0 +1,1 @@
+"""Replica processes, their supervision, and the shared memory that images and results travel in."""

@@ -1,0 +1,49 @@
+"""Everything that can go wrong with a request, as one tree.
+
+`nasfeat_server.rpc.status` maps each leaf to one gRPC status code and one `ErrorReason`; a test holds the map total.
+Messages are written for the person who sent the request: what was wrong, with the numbers, and what is allowed.
+"""
+
+
+class NasfeatError(Exception):
+    """Base of every error that a client can be answered with."""
+
+
+class InvalidImageError(NasfeatError):
+    """The image cannot be decoded, or is outside the configured limits."""
+
+
+class InvalidRequestError(NasfeatError):
+    """The request or its options are wrong: an unknown output, a frame id used twice, a missing image."""
+
+
+class ModelNotFoundError(NasfeatError):
+    """The request names a model that this server does not serve."""
+
+
+class OverloadedError(NasfeatError):
+    """The server is full; the same request may succeed later."""
+
+
+class DeadlinePassedError(NasfeatError):
+    """The deadline passed before the device was reached."""
+
+
+class ShuttingDownError(NasfeatError):
+    """The server is stopping and takes no new work."""
+
+
+class ExecutionFailedError(NasfeatError):
+    """The engine ran and failed on this work."""
+
+
+class ReplicaLostError(NasfeatError):
+    """The replica that ran this work died, hung or is gone; other replicas may still run it."""
+
+
+class ConfigurationError(Exception):
+    """The server cannot start as it was told to; the message says which setting, and what is allowed."""
+
+
+class WeightsError(ConfigurationError):
+    """The weights cannot be had, or are not those of the network asked for."""

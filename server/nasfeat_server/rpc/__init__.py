@@ -1,0 +1,1 @@
+"""The edge: the only importer of grpc and of the generated code."""
