@@ -38,7 +38,16 @@ class ExecutionFailedError(NasfeatError):
 
 
 class ReplicaLostError(NasfeatError):
-    """The replica that ran this work died, hung or is gone; other replicas may still run it."""
+    """The replica that had this work died, hung or is gone; other replicas may still run it.
+
+    Attributes:
+        started: the replica had begun this very batch, so that the batch may be what killed it.
+    """
+
+    def __init__(self, message: str, *, started: bool = True) -> None:
+        """Keep `message` for the client and `started` for the scheduler."""
+        super().__init__(message)
+        self.started = started
 
 
 class ConfigurationError(Exception):

@@ -1,0 +1,114 @@
+"""The server's configuration: small frozen values, checked where they are made, constructed by the command line."""
+
+from dataclasses import dataclass, field
+
+from nasfeat_server.errors import ConfigurationError
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where to listen: "HOST:PORT", port 0 for any free one; an IPv6 host stands in brackets."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Endpoint":
+        """Read "HOST:PORT".
+
+        Raises:
+            ConfigurationError: `text` is something else.
+        """
+        host, colon, port = text.rpartition(":")
+        if not (colon and host and port.isdecimal() and int(port) < 2**16):
+            raise ConfigurationError(f"{text!r} is not HOST:PORT with a port of 0 to 65535")
+        return cls(host=host.strip("[]"), port=int(port))
+
+    def __str__(self) -> str:
+        """Give "HOST:PORT" back."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """What one image, call or stream may ask for.
+
+    Attributes:
+        max_image_bytes: bytes of one image, encoded or raw.
+        max_image_pixels: height x width of one image.
+        max_images_per_call: images in one ExtractFeatures call.
+        max_window: frames in flight on one stream.
+        max_waiting_images: images of unary calls that may wait for a slot before further ones are refused.
+    """
+
+    max_image_bytes: int = 64 * _MIB
+    max_image_pixels: int = 50_000_000
+    max_images_per_call: int = 32
+    max_window: int = 32
+    max_waiting_images: int = 256
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Bytes of one gRPC message: the largest image and what goes with it."""
+        return self.max_image_bytes + _MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Everything that `nasfeat_server.app` needs to know.
+
+    Attributes:
+        variant: a key of `nasfeat_server.network.spec.VARIANTS`.
+        weights: a weights source.
+        model_version: the operator's name for the weights, told in every result.
+        engine: "tensorflow" or "fake".
+        devices: names like "cpu:0" and "gpu:1"; one replica each.
+        listen: where gRPC is served.
+        metrics: where Prometheus metrics are served over HTTP.
+        max_batch_size: the largest batch, a power of two.
+        slots: places of the arena: images decoded and not yet computed, over all streams.
+        limits: what a request may ask for.
+        grace_s: seconds that work in flight may take after SIGTERM.
+        hang_s: seconds without an answer after which a replica is killed and restarted.
+    """
+
+    variant: str = "large"
+    weights: str = "published"
+    model_version: str = "1"
+    engine: str = "tensorflow"
+    devices: tuple[str, ...] = ("cpu:0",)
+    listen: Endpoint = Endpoint(host="127.0.0.1", port=50051)
+    metrics: Endpoint = Endpoint(host="127.0.0.1", port=9464)
+    max_batch_size: int = 4
+    slots: int = 64
+    limits: RequestLimits = field(default_factory=RequestLimits)
+    grace_s: float = 30.0
+    hang_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, all at once.
+
+        Raises:
+            ConfigurationError: names every setting that is wrong, and what is allowed.
+        """
+        size = self.max_batch_size
+        wrong = [
+            message
+            for fails, message in (
+                (size < 1 or size & (size - 1), f"the largest batch must be a power of two, not {size}"),
+                (self.slots < size, f"there must be a slot for each image of the largest batch, {size}"),
+                (self.limits.max_window < 1, "a stream's window must be 1 frame or more"),
+                (self.grace_s < 0, "the grace must be 0 seconds or more"),
+                (self.hang_s <= 0, "the time after which a replica counts as hung must be over 0 seconds"),
+            )
+            if fails
+        ]
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+
+    @property
+    def batch_buckets(self) -> tuple[int, ...]:
+        """The batch sizes to prepare: the powers of two up to the largest."""
+        return tuple(1 << power for power in range(self.max_batch_size.bit_length()))

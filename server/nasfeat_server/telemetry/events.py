@@ -1,0 +1,142 @@
+"""What happens in the server, as plain frozen values, and the protocol of whoever wants to know.
+
+The core emits events and knows nothing of Prometheus; `nasfeat_server.telemetry.prometheus` turns them into metrics.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Stage(StrEnum):
+    """The stages of an image's life, in order; metric labels and `Timings` use the same words."""
+
+    RECEIVE = "receive"
+    DECODE = "decode"
+    QUEUE = "queue"
+    EXECUTE = "execute"
+    REPLY = "reply"
+
+
+class Outcome(StrEnum):
+    """How the life of an image ended."""
+
+    OK = "ok"
+    DROPPED = "dropped"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameReceived:
+    """An image has arrived; exactly one FrameFinished will follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameFinished:
+    """An image was answered, or nobody waits for it any more.
+
+    Attributes:
+        reason: the name of the error or drop reason, "" when all went well.
+        stages_s: seconds in each stage that the image went through.
+    """
+
+    outcome: Outcome
+    reason: str
+    stages_s: Mapping[Stage, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFinished:
+    """A call ended; `code` is the name of its gRPC status."""
+
+    method: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOpened:
+    """A stream was granted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamClosed:
+    """A granted stream ended."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFinished:
+    """A replica computed a batch.
+
+    Attributes:
+        close_reason: "full" when no more would fit, "idle" when the device was free and took what there was,
+            "retry" when the batch had been given back by a replica before.
+        busy_s: seconds the device worked on it.
+    """
+
+    device: str
+    size: int
+    close_reason: str
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaReady:
+    """A replica has warmed every batch size and takes work."""
+
+    device: str
+    start_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaDied:
+    """A replica is gone and will be started again; `cause` is "killed", "exited", "hung" or "failed_start"."""
+
+    device: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoaded:
+    """The first replica has told what it serves."""
+
+    name: str
+    version: str
+    weights_digest: str
+    weights_source: str
+    precision: str
+    trained: bool
+
+
+Event = (
+    FrameReceived
+    | FrameFinished
+    | RequestFinished
+    | StreamOpened
+    | StreamClosed
+    | BatchFinished
+    | ReplicaReady
+    | ReplicaDied
+    | ModelLoaded
+)
+
+
+class Observer(Protocol):
+    """Whoever wants to know. Called on the event loop for every event: it must not block or raise."""
+
+    def observe(self, event: Event) -> None:
+        """Take note of `event`."""
+        ...
+
+
+class NullObserver:
+    """Takes note of nothing."""
+
+    def observe(self, event: Event) -> None:
+        """Do nothing."""

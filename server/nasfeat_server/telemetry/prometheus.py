@@ -1,0 +1,178 @@
+"""Every metric of the server: the one module that knows their names, and turns events into them."""
+
+import platform
+from collections.abc import Callable
+from functools import singledispatchmethod
+from importlib.metadata import version
+from types import TracebackType
+from typing import Self
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from nasfeat_server.config import Endpoint
+from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.telemetry import events
+
+_STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+_STREAM_BUCKETS_S = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600)
+
+
+class PrometheusObserver:
+    """Turns events into metrics of its own registry.
+
+    Labels are bounded: methods, statuses, outcomes, reasons, stages and devices; never a stream or a frame.
+    """
+
+    def __init__(self) -> None:
+        """Register every metric, at zero."""
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self._frames = Counter(
+            "nasfeat_frames", "Images by the outcome of their life.", ("outcome", "reason"), registry=registry
+        )
+        self._stages = Histogram(
+            "nasfeat_stage_seconds",
+            "Time of an image in each stage.",
+            ("stage",),
+            buckets=_STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._requests = Counter(
+            "nasfeat_requests", "Calls by method and gRPC status.", ("method", "code"), registry=registry
+        )
+        self._in_flight = Gauge("nasfeat_in_flight_frames", "Images received, not yet answered.", registry=registry)
+        self._streams = Gauge("nasfeat_streams", "Open streams.", registry=registry)
+        self._stream_seconds = Histogram(
+            "nasfeat_stream_seconds", "Length of ended streams.", buckets=_STREAM_BUCKETS_S, registry=registry
+        )
+        self._register_devices(registry)
+        self._model = Info("nasfeat_model", "The model that is served.", registry=registry)
+        build = Info("nasfeat_build", "This program.", registry=registry)
+        build.info({"version": version("nasfeat"), "python": platform.python_version()})
+
+    def _register_devices(self, registry: CollectorRegistry) -> None:
+        device = ("device",)
+        self._batch_size = Histogram(
+            "nasfeat_batch_size", "Images in a batch.", device, buckets=_BATCH_BUCKETS, registry=registry
+        )
+        self._batches = Counter(
+            "nasfeat_batches", "Batches by why they were closed.", ("device", "close_reason"), registry=registry
+        )
+        self._busy = Counter("nasfeat_device_busy_seconds", "Time a device computed.", device, registry=registry)
+        self._up = Gauge("nasfeat_replica_up", "1 while the device's replica takes work.", device, registry=registry)
+        self._restarts = Counter(
+            "nasfeat_replica_restarts", "Replicas lost and started again.", ("device", "cause"), registry=registry
+        )
+        self._start_seconds = Gauge(
+            "nasfeat_replica_start_seconds", "Time the last start took until warm.", device, registry=registry
+        )
+
+    def watch(
+        self, *, devices: tuple[str, ...], capacity: int, depth: Callable[[], int], slots_in_use: Callable[[], int]
+    ) -> None:
+        """Read gauges from the running parts at each scrape, and show every device from the start."""
+        for device in devices:
+            self._up.labels(device).set(0)
+            self._busy.labels(device)
+        queue = Gauge("nasfeat_queue_depth", "Images that wait for a replica.", registry=self.registry)
+        queue.set_function(depth)
+        limit = Gauge("nasfeat_queue_capacity", "Slots of the arena, which bound the queue.", registry=self.registry)
+        limit.set(capacity)
+        used = Gauge("nasfeat_slots_in_use", "Slots of the arena that hold an image.", registry=self.registry)
+        used.set_function(slots_in_use)
+
+    @singledispatchmethod
+    def observe(self, event: events.Event) -> None:
+        """Count `event`."""
+        raise TypeError(f"no metric counts {event!r}")
+
+    @observe.register
+    def _(self, _: events.FrameReceived) -> None:
+        self._in_flight.inc()
+
+    @observe.register
+    def _(self, event: events.FrameFinished) -> None:
+        self._in_flight.dec()
+        self._frames.labels(event.outcome, event.reason).inc()
+        for stage, seconds in event.stages_s.items():
+            self._stages.labels(stage).observe(seconds)
+
+    @observe.register
+    def _(self, event: events.RequestFinished) -> None:
+        self._requests.labels(event.method, event.code).inc()
+
+    @observe.register
+    def _(self, _: events.StreamOpened) -> None:
+        self._streams.inc()
+
+    @observe.register
+    def _(self, event: events.StreamClosed) -> None:
+        self._streams.dec()
+        self._stream_seconds.observe(event.duration_s)
+
+    @observe.register
+    def _(self, event: events.BatchFinished) -> None:
+        self._batch_size.labels(event.device).observe(event.size)
+        self._batches.labels(event.device, event.close_reason).inc()
+        self._busy.labels(event.device).inc(event.busy_s)
+
+    @observe.register
+    def _(self, event: events.ReplicaReady) -> None:
+        self._up.labels(event.device).set(1)
+        self._start_seconds.labels(event.device).set(event.start_s)
+
+    @observe.register
+    def _(self, event: events.ReplicaDied) -> None:
+        self._up.labels(event.device).set(0)
+        self._restarts.labels(event.device, event.cause).inc()
+
+    @observe.register
+    def _(self, event: events.ModelLoaded) -> None:
+        self._model.info(
+            {
+                "name": event.name,
+                "version": event.version,
+                "weights_digest": event.weights_digest,
+                "weights_source": event.weights_source,
+                "precision": event.precision,
+                "trained": str(event.trained).lower(),
+            }
+        )
+
+
+class MetricsServer:
+    """Serves a registry over HTTP while its context is open."""
+
+    def __init__(self, endpoint: Endpoint, registry: CollectorRegistry) -> None:
+        """Keep where and what; entering the context listens."""
+        self._endpoint = endpoint
+        self._registry = registry
+
+    def __enter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            ConfigurationError: the address cannot be listened on.
+        """
+        try:
+            self._server, self._thread = start_http_server(
+                self._endpoint.port, self._endpoint.host, registry=self._registry
+            )
+        except OSError as error:
+            raise ConfigurationError(f"cannot serve metrics on {self._endpoint}: {error}") from error
+        self.endpoint = Endpoint(host=self._endpoint.host, port=self._server.server_port)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
