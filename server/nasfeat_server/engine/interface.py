@@ -107,8 +107,11 @@ class Executor(Protocol):
         """
         ...
 
-    async def run(self, slots: Sequence[int]) -> None:
+    async def run(self, slots: Sequence[int]) -> float:
         """Read the images of `slots` from the arena and leave their feature vectors there.
+
+        Returns:
+            The seconds that the device worked on this batch, without the wait behind another one.
 
         Up to two calls may be under way at once: the device works on one while the other waits beside it. The
         slots belong to the executor until the call returns or raises, and no longer.

@@ -1,0 +1,61 @@
+"""Which devices there are, and which part of the machine each replica gets."""
+
+import itertools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nasfeat_server.errors import ConfigurationError
+
+_DEVICE = re.compile(r"(cpu|gpu):(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where one replica runs.
+
+    Attributes:
+        device: "cpu:N" or "gpu:N".
+        cores: the CPU cores its process is pinned to; empty for a GPU's, which may use any.
+    """
+
+    device: str
+    cores: tuple[int, ...]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that make the process see this device and no other."""
+        kind, number = self.device.split(":")
+        return {"CUDA_VISIBLE_DEVICES": number if kind == "gpu" else "-1"}
+
+
+def available_devices() -> tuple[str, ...]:
+    """Name every GPU of this machine, or its CPU if there is none."""
+    gpus = sorted(int(path.name.removeprefix("nvidia")) for path in Path("/dev").glob("nvidia[0-9]*"))
+    return tuple(f"gpu:{number}" for number in gpus) or ("cpu:0",)
+
+
+def place(devices: Sequence[str]) -> tuple[Placement, ...]:
+    """Give each device its replica; the CPU replicas share the cores of this process evenly, without overlap.
+
+    Raises:
+        ConfigurationError: a name is not a device's, is given twice, or there are more CPU replicas than cores.
+    """
+    for device in devices:
+        if not _DEVICE.fullmatch(device):
+            raise ConfigurationError(f"device {device!r} is not of the form cpu:N or gpu:N")
+    if len(set(devices)) != len(devices) or not devices:
+        raise ConfigurationError(f"devices must be one or more different names, not {','.join(devices) or 'none'}")
+    cores = sorted(os.sched_getaffinity(0))
+    cpu_count = sum(device.startswith("cpu:") for device in devices)
+    if cpu_count > len(cores):
+        raise ConfigurationError(f"{cpu_count} CPU replicas need as many cores; this process may use {len(cores)}")
+    parts = iter(_split(cores, cpu_count))
+    return tuple(Placement(device=device, cores=next(parts) if device.startswith("cpu:") else ()) for device in devices)
+
+
+def _split(cores: Sequence[int], parts: int) -> list[tuple[int, ...]]:
+    bounds = [index * len(cores) // max(parts, 1) for index in range(parts + 1)]
+    return [tuple(cores[low:high]) for low, high in itertools.pairwise(bounds)]

@@ -1,0 +1,93 @@
+"""A device that costs nothing: for tests of the whole path in milliseconds, and to measure what serving costs."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nasfeat_server.engine.arena import Arena
+from nasfeat_server.engine.interface import ModelDescription
+from nasfeat_server.errors import ExecutionFailedError, ReplicaLostError
+from nasfeat_server.network.spec import VARIANTS
+
+
+def fingerprint(images: npt.NDArray[np.uint8], length: int) -> npt.NDArray[np.float32]:
+    """Turn images into vectors that tell them apart: every so many-th byte, scaled to [0, 1].
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        length: values in a vector, at most H * W * 3.
+
+    Returns:
+        float32 [N, length].
+    """
+    flat = images.reshape(len(images), -1)
+    step = flat.shape[1] // length
+    return np.divide(flat[:, : step * length : step], 255, dtype=np.float32)
+
+
+def describe(variant: str, source: str) -> ModelDescription:
+    """Describe the fake network of `variant`'s input and output sizes; it never claims to be trained."""
+    spec = VARIANTS[variant]
+    return ModelDescription(
+        name=f"fake_{spec.name}",
+        weights_digest="sha256:" + "0" * 64,
+        weights_source=source,
+        trained=False,
+        precision="fp32",
+        image_height=spec.image_size,
+        image_width=spec.image_size,
+        feature_length=spec.feature_length,
+    )
+
+
+class FakeExecutor:
+    """An `Executor` inside the server's process whose every batch waits for its gate and can be told to fail.
+
+    Attributes:
+        gate: batches wait until it is set; set at first.
+        batches: the slots of every batch that was begun, in order.
+        failures: what the next batches raise instead of running, first to last; None lets one pass.
+    """
+
+    def __init__(self, arena: Arena, *, device: str = "fake:0", max_batch_size: int = 4) -> None:
+        """Work on `arena`; there is no process to start."""
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.batches: list[tuple[int, ...]] = []
+        self.failures: list[ExecutionFailedError | ReplicaLostError | None] = []
+        self._arena = arena
+        self._device = device
+        self._max_batch_size = max_batch_size
+        self._turn = asyncio.Lock()
+
+    @property
+    def device(self) -> str:
+        """The name given."""
+        return self._device
+
+    @property
+    def max_batch_size(self) -> int:
+        """The size given."""
+        return self._max_batch_size
+
+    async def warm_up(self) -> ModelDescription:
+        """Describe a fake NASNet-A Large."""
+        return describe("large", "random:0")
+
+    async def run(self, slots: Sequence[int]) -> float:
+        """Leave the fingerprints of `slots` once the gate is open."""
+        async with self._turn:
+            self.batches.append(tuple(slots))
+            await self.gate.wait()
+            failure = self.failures.pop(0) if self.failures else None
+            if failure:
+                raise failure
+            for slot in slots:
+                length = self._arena.layout.feature_length
+                self._arena.features[slot] = fingerprint(self._arena.images[slot : slot + 1], length)[0]
+        return 0.0
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to free."""

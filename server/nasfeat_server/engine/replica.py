@@ -1,0 +1,169 @@
+"""A replica as the server's process sees it: a child process behind a socket, one life long."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from nasfeat_server.engine.arena import Arena
+from nasfeat_server.engine.devices import Placement
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.errors import ConfigurationError, ExecutionFailedError, ReplicaLostError
+
+_log = logging.getLogger(__name__)
+
+
+class Replica:
+    """An `Executor` whose engine runs in a process of its own. `start` it first; it is not restarted.
+
+    Args:
+        placement: the device, and the cores that the process is pinned to.
+        options: what to load.
+        arena: where images are read and feature vectors are left; inherited by the process.
+        hang_s: seconds without an answer to a batch after which the process is taken for hung and killed.
+    """
+
+    def __init__(self, *, placement: Placement, options: EngineOptions, arena: Arena, hang_s: float) -> None:
+        self._placement = placement
+        self._options = options
+        self._arena = arena
+        self._hang_s = hang_s
+        self._turn = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._hung = False
+        self._closing = False
+        self._dead = False
+
+    def __repr__(self) -> str:
+        """Show the device and the process."""
+        return f"<Replica {self.device} pid={self.pid}>"
+
+    @property
+    def device(self) -> str:
+        """The device's name, e.g. "cpu:0"."""
+        return self._placement.device
+
+    @property
+    def max_batch_size(self) -> int:
+        """The largest batch size prepared."""
+        return self._options.batch_buckets[-1]
+
+    @property
+    def pid(self) -> int | None:
+        """The process id once started."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the process; it then loads by itself."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            start = {
+                "options": dataclasses.asdict(self._options),
+                "layout": dataclasses.asdict(self._arena.layout),
+                "arena_fd": self._arena.fd,
+                "socket_fd": theirs.fileno(),
+            }
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "nasfeat_server.engine.worker",
+                json.dumps(start),
+                pass_fds=(self._arena.fd, theirs.fileno()),
+                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | dict(self._placement.environment),
+                # A Ctrl-C at the terminal is for the server, which then stops its replicas in order.
+                start_new_session=True,
+            )
+        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+
+    async def warm_up(self) -> ModelDescription:
+        """Return when every batch size has run once.
+
+        Raises:
+            ConfigurationError: the replica cannot serve what it was told to.
+            ReplicaLostError: the process died on the way.
+        """
+        while True:
+            message = await self._read()
+            if "progress" in message:
+                _log.info("replica %s (pid %s): %s", self.device, self.pid, message["progress"])
+            elif "refused" in message:
+                raise ConfigurationError(message["refused"])
+            else:
+                return ModelDescription(**message["loaded"])
+
+    async def run(self, slots: Sequence[int]) -> float:
+        """Run one batch; see `Executor.run`."""
+        if self._dead or not self._writer:
+            raise ReplicaLostError(f"replica {self.device} is gone", started=False)
+        # Answers come in the order of the batches, and the lock lets callers in by the order of their arrival.
+        self._writer.write(json.dumps({"run": list(slots)}).encode() + b"\n")
+        async with self._turn:
+            message = await self._answer()
+        if "failed" in message:
+            raise ExecutionFailedError(message["failed"])
+        return float(message["done"])
+
+    async def _answer(self) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(self._hang_s):
+                return await self._read()
+        except TimeoutError:
+            self._hung = True
+            self._kill()
+            self._dead = True
+            raise ReplicaLostError(f"replica {self.device} gave no answer for {self._hang_s:g} s") from None
+
+    async def _read(self) -> dict[str, Any]:
+        if self._dead or not self._reader:
+            raise ReplicaLostError(f"replica {self.device} is gone", started=False)
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:
+            line = b""
+        if not line.endswith(b"\n"):
+            self._dead = True
+            raise ReplicaLostError(f"replica {self.device} died while it worked")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    async def wait_lost(self) -> str:
+        """Return when the process is dead and every call of `run` has heard of it: "killed", "exited" or "hung"."""
+        if not self._process:
+            return "exited"
+        status = await self._process.wait()
+        async with self._turn:
+            self._dead = True
+        if self._hung:
+            return "hung"
+        return "killed" if status < 0 else "exited"
+
+    async def close(self) -> None:
+        """End the process: by closing its socket, and by force if it does not end within a few seconds."""
+        self._dead = True
+        if self._writer:
+            self._writer.close()
+            with contextlib.suppress(ConnectionError):
+                await self._writer.wait_closed()
+        if not self._process or self._process.returncode is not None:
+            return
+        try:
+            async with asyncio.timeout(5):
+                await self._process.wait()
+        except TimeoutError:
+            _log.warning("replica %s (pid %s) does not end: killed", self.device, self.pid)
+        finally:
+            self._kill()
+            await self._process.wait()
+
+    def _kill(self) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.send_signal(signal.SIGKILL)

@@ -1,0 +1,98 @@
+"""The main program of a replica's process: one engine, one device, one pipe to the server.
+
+It is started by `nasfeat_server.engine.replica` with one JSON argument, speaks JSON lines over an inherited socket,
+and ends when the server's end of the socket closes, however the server died. It alone imports the framework.
+
+Server to replica: {"run": [slot, ...]}. Replica to server: {"progress": text} while it starts, then one of
+{"loaded": description} or {"refused": message}; and for each batch {"done": seconds} or {"failed": message}.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from io import BufferedRWPair
+from typing import Any
+
+import numpy as np
+
+from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.interface import Engine, EngineOptions
+from nasfeat_server.errors import ConfigurationError
+
+
+def main() -> None:
+    """Run the replica described by the first argument until the server is gone."""
+    start: Mapping[str, Any] = json.loads(sys.argv[1])
+    fields: dict[str, Any] = start["options"]
+    options = EngineOptions(**{key: _frozen(value) for key, value in fields.items()})
+    if options.cores:
+        # Before the framework is imported, so that its thread pools see the share and not the machine.
+        os.sched_setaffinity(0, options.cores)
+    with socket.socket(fileno=start["socket_fd"]) as server, server.makefile("rwb") as pipe:
+        replica = _Replica(pipe, Arena(ArenaLayout(**start["layout"]), start["arena_fd"]))
+        try:
+            replica.serve(options)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class _Replica:
+    def __init__(self, pipe: BufferedRWPair, arena: Arena) -> None:
+        self._pipe = pipe
+        self._arena = arena
+
+    def serve(self, options: EngineOptions) -> None:
+        try:
+            engine = self._start(options)
+        except ConfigurationError as error:
+            self._tell(refused=str(error))
+            return
+        for line in self._pipe:
+            self._run(engine, json.loads(line)["run"])
+
+    def _start(self, options: EngineOptions) -> Engine:
+        self._tell(progress=f"loading {options.weights} into {options.variant} with the {options.engine} engine")
+        engine: Engine = _engine_module(options.engine).create(options)
+        description = engine.load()
+        for size in options.batch_buckets:
+            self._tell(progress=f"warming batches of {size}")
+            engine.warm_up(size)
+        self._tell(loaded=dataclasses.asdict(description))
+        return engine
+
+    def _run(self, engine: Engine, slots: Sequence[int]) -> None:
+        started_at = time.monotonic()
+        try:
+            self._arena.features[slots] = engine.run(np.ascontiguousarray(self._arena.images[slots]))
+        except Exception as error:  # noqa: BLE001 - an engine may raise anything; the scheduler isolates the image
+            traceback.print_exc()
+            self._tell(failed=f"{type(error).__name__}: {error}")
+        else:
+            self._tell(done=time.monotonic() - started_at)
+
+    def _tell(self, **message: object) -> None:
+        self._pipe.write(json.dumps(message).encode() + b"\n")
+        self._pipe.flush()
+
+
+def _engine_module(name: str) -> Any:
+    try:
+        return importlib.import_module(f"nasfeat_server.engine.engines.{name}")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the {name} engine cannot be loaded ({error}); pip install 'nasfeat[server]' brings what it needs"
+        ) from error
+
+
+if __name__ == "__main__":
+    main()

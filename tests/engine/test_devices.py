@@ -1,0 +1,36 @@
+"""Which replica gets which part of the machine."""
+
+import os
+
+import pytest
+
+from nasfeat_server.engine.devices import place
+from nasfeat_server.errors import ConfigurationError
+
+
+def test_cpu_replicas_share_the_cores_without_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every core belongs to exactly one CPU replica, and the shares differ by one core at most."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3, 10)))
+    placements = place(["cpu:0", "cpu:1", "gpu:0", "cpu:2"])
+    assert [placement.cores for placement in placements] == [(3, 4), (5, 6), (), (7, 8, 9)]
+
+
+def test_a_process_sees_its_own_gpu_and_no_other() -> None:
+    """A GPU's replica is given its number, a CPU's replica no GPU at all."""
+    environments = {placement.device: placement.environment for placement in place(["gpu:3", "cpu:0"])}
+    assert environments == {"gpu:3": {"CUDA_VISIBLE_DEVICES": "3"}, "cpu:0": {"CUDA_VISIBLE_DEVICES": "-1"}}
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        (["cpu"], "device 'cpu' is not of the form cpu:N or gpu:N"),
+        (["cpu:0", "cpu:0"], "one or more different names, not cpu:0,cpu:0"),
+        ([], "one or more different names, not none"),
+        ([f"cpu:{number}" for number in range(1000)], "1000 CPU replicas need as many cores"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused_with_the_reason(devices: list[str], message: str) -> None:
+    """The error says what was wrong and what is allowed."""
+    with pytest.raises(ConfigurationError, match=message):
+        place(devices)

@@ -1,0 +1,129 @@
+"""Replica processes: real ones, with the engine that computes nothing."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.devices import Placement, place
+from nasfeat_server.engine.engines.fake import FAILING_PIXEL, HANGING_PIXEL, KILLING_PIXEL
+from nasfeat_server.engine.fake import fingerprint
+from nasfeat_server.engine.interface import EngineOptions
+from nasfeat_server.engine.replica import Replica
+from nasfeat_server.errors import ConfigurationError, ExecutionFailedError, ReplicaLostError
+
+_LAYOUT = ArenaLayout(slots=8, image_height=32, image_width=32, feature_length=768)
+
+
+def _make(arena: Arena, *, weights: str = "random:0", engine: str = "fake", hang_s: float = 60.0) -> Replica:
+    placement: Placement = place(["cpu:0"])[0]
+    options = EngineOptions(
+        engine=engine,
+        variant="cifar",
+        weights=weights,
+        device=placement.device,
+        cores=placement.cores,
+        batch_buckets=(1, 2, 4),
+    )
+    return Replica(placement=placement, options=options, arena=arena, hang_s=hang_s)
+
+
+@pytest.fixture
+def arena() -> Arena:
+    """Give a small arena of distinct random images."""
+    arena = Arena.create(_LAYOUT)
+    arena.images[:] = np.random.default_rng(0).integers(0, 250, arena.images.shape)
+    return arena
+
+
+@pytest.fixture
+async def replica(arena: Arena) -> AsyncIterator[Replica]:
+    """Give a warm replica."""
+    replica = _make(arena)
+    await replica.start()
+    await replica.warm_up()
+    yield replica
+    await replica.close()
+
+
+async def test_features_come_back_through_shared_memory(arena: Arena, replica: Replica) -> None:
+    """The process reads images from the arena and leaves each one's vector in its own slot."""
+    await replica.run([5, 0, 3])
+    expected = fingerprint(arena.images, _LAYOUT.feature_length)
+    for slot in (0, 3, 5):
+        np.testing.assert_array_equal(arena.features[slot], expected[slot])
+    assert not arena.features[[1, 2, 4, 6, 7]].any()
+
+
+async def test_two_batches_at_once_are_answered_in_their_order(arena: Arena, replica: Replica) -> None:
+    """One batch may wait beside the one that runs, and each call gets its own answer."""
+    arena.images[1, 0, 0] = FAILING_PIXEL
+    results = await asyncio.gather(replica.run([0]), replica.run([1]), replica.run([2]), return_exceptions=True)
+    assert [type(result) for result in results] == [float, ExecutionFailedError, float]
+
+
+async def test_an_engine_that_raises_lives_on(arena: Arena, replica: Replica) -> None:
+    """A failed batch is told with the engine's own words, and the next one runs."""
+    arena.images[0, 0, 0] = FAILING_PIXEL
+    with pytest.raises(ExecutionFailedError, match="ValueError: the batch holds an image with the failing pixel"):
+        await replica.run([0])
+    await replica.run([1])
+
+
+async def test_a_death_blames_the_batch_that_ran_and_not_the_one_beside_it(arena: Arena, replica: Replica) -> None:
+    """The process dies under its batch: that call says so, the waiting one says that it never began."""
+    arena.images[0, 0, 0] = KILLING_PIXEL
+    died, waited = await asyncio.gather(replica.run([0]), replica.run([1]), return_exceptions=True)
+    assert isinstance(died, ReplicaLostError)
+    assert isinstance(waited, ReplicaLostError)
+    assert (died.started, waited.started) == (True, False)
+    assert await replica.wait_lost() == "killed"
+
+
+async def test_an_idle_death_is_noticed(replica: Replica) -> None:
+    """Kill -9 of a replica with nothing to do is found out without a batch."""
+    assert replica.pid
+    os.kill(replica.pid, signal.SIGKILL)
+    assert await replica.wait_lost() == "killed"
+    with pytest.raises(ReplicaLostError, match="cpu:0 is gone"):
+        await replica.run([0])
+
+
+async def test_a_hung_replica_is_killed(arena: Arena) -> None:
+    """A batch without an answer in time ends the process, and the cause is told apart from other deaths."""
+    replica = _make(arena, hang_s=0.2)
+    await replica.start()
+    await replica.warm_up()
+    arena.images[0, 0, 0] = HANGING_PIXEL
+    with pytest.raises(ReplicaLostError, match=r"gave no answer for 0\.2 s"):
+        await replica.run([0])
+    assert await replica.wait_lost() == "hung"
+    await replica.close()
+
+
+async def test_weights_that_do_not_load_refuse_the_start(arena: Arena) -> None:
+    """What the engine says of its weights reaches the operator."""
+    replica = _make(arena, weights="/nowhere")
+    await replica.start()
+    with pytest.raises(ConfigurationError, match="takes random:SEED or sleep:SECONDS, not '/nowhere'"):
+        await replica.warm_up()
+    await replica.close()
+
+
+async def test_close_ends_the_process_and_calls_under_way(arena: Arena) -> None:
+    """After close there is no process, and a batch that was running is reported lost."""
+    replica = _make(arena, weights="sleep:0.2")
+    await replica.start()
+    await replica.warm_up()
+    running = asyncio.ensure_future(replica.run([0]))
+    await asyncio.sleep(0)
+    await replica.close()
+    with pytest.raises(ReplicaLostError):
+        await running
+    assert replica.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(replica.pid, 0)
