@@ -1,0 +1,71 @@
+"""Admission: an image may be decoded when it holds one of the arena's slots."""
+
+import asyncio
+from collections import deque
+
+from nasfeat_server.errors import OverloadedError
+
+
+class SlotPool:
+    """The free slots of the arena, given out first come, first served.
+
+    A stream reads its next frame only after the one before has a slot, so every stream has at most one place in the
+    line and a flood on one stream cannot push the others back.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        """Start with slots 0 to `capacity` - 1 free."""
+        self.capacity = capacity
+        self._free = list(range(capacity - 1, -1, -1))
+        self._waiters: deque[asyncio.Future[int]] = deque()
+
+    def __repr__(self) -> str:
+        """Show how full the pool is."""
+        return f"<SlotPool {self.in_use}/{self.capacity} in use, {self.waiting} waiting>"
+
+    @property
+    def in_use(self) -> int:
+        """Slots that are taken."""
+        return self.capacity - len(self._free)
+
+    @property
+    def waiting(self) -> int:
+        """Callers in the line."""
+        return len(self._waiters)
+
+    async def acquire(self, *, max_waiting: int | None = None) -> int:
+        """Wait for a slot.
+
+        Raises:
+            OverloadedError: `max_waiting` callers or more are in the line already.
+        """
+        if self._free:
+            return self._free.pop()
+        if max_waiting is not None and self.waiting >= max_waiting:
+            raise OverloadedError(
+                f"all {self.capacity} slots are taken and {self.waiting} images wait for one, "
+                f"the limit is {max_waiting}; try again later"
+            )
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self._leave_line(waiter)
+            raise
+
+    def _leave_line(self, waiter: asyncio.Future[int]) -> None:
+        # A slot can arrive in the same turn of the loop in which its waiter is cancelled: pass it on.
+        if waiter.done() and not waiter.cancelled():
+            self.release(waiter.result())
+        elif waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def release(self, slot: int) -> None:
+        """Give `slot` to the next in the line, or back to the pool."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(slot)
+                return
+        self._free.append(slot)

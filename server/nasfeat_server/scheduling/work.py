@@ -1,0 +1,46 @@
+"""One decoded image on its way through the replicas."""
+
+import asyncio
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What came of a work.
+
+    Attributes:
+        features: the feature vector, float32 little-endian.
+        queue_s: seconds from submission until a replica took it for the last time.
+        execute_s: seconds with the replica that finished it.
+        device: that replica's device.
+    """
+
+    features: bytes
+    queue_s: float
+    execute_s: float
+    device: str
+
+
+class Work:
+    """A decoded image in a slot of the arena, and the promise of its features.
+
+    The slot belongs to the scheduler from submission on: it is released exactly once, when no replica can touch it
+    any more, whatever becomes of the one who waits.
+    """
+
+    __slots__ = ("abandoned", "alone", "attempts", "done", "lane", "queued_at", "slot")
+
+    def __init__(self, *, lane: int, slot: int, done: asyncio.Future[Execution]) -> None:
+        """Describe the image in `slot`, of the stream whose lane is `lane`."""
+        self.lane = lane
+        self.slot = slot
+        self.done = done
+        self.queued_at = 0.0
+        self.attempts = 0
+        self.alone = False
+        self.abandoned = False
+
+    def __repr__(self) -> str:
+        """Show what a debugging log needs."""
+        flags = "".join(f" {name}" for name in ("alone", "abandoned") if getattr(self, name))
+        return f"<Work lane={self.lane} slot={self.slot} attempts={self.attempts}{flags}>"

@@ -1,0 +1,218 @@
+"""Works, batches and failures through the dispatcher, with executors that are scripted."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.fake import FakeExecutor, fingerprint
+from nasfeat_server.errors import ExecutionFailedError, ReplicaLostError
+from nasfeat_server.scheduling.dispatcher import Dispatcher
+from nasfeat_server.scheduling.slots import SlotPool
+from nasfeat_server.scheduling.work import Execution, Work
+from nasfeat_server.telemetry.events import BatchFinished, Event
+
+_LAYOUT = ArenaLayout(slots=16, image_height=4, image_width=4, feature_length=8)
+
+
+class _Log:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def observe(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class _Bench:
+    """A dispatcher over a small arena, and everything a test looks at."""
+
+    def __init__(self) -> None:
+        self.arena = Arena.create(_LAYOUT)
+        self.slots = SlotPool(_LAYOUT.slots)
+        self.log = _Log()
+        self.dispatcher = Dispatcher(
+            slots=self.slots, buckets=(1, 2, 4), collect=self.arena.take_features, observer=self.log
+        )
+        self.lane = self.dispatcher.open_lane(1.0)
+
+    async def submit(self, value: int, lane: int | None = None) -> Work:
+        slot = await self.slots.acquire()
+        self.arena.images[slot] = value
+        return self.dispatcher.submit(self.lane if lane is None else lane, slot)
+
+    def executor(self, device: str = "fake:0") -> FakeExecutor:
+        return FakeExecutor(self.arena, device=device)
+
+
+@pytest.fixture
+def bench() -> _Bench:
+    """Give a fresh dispatcher over a small arena."""
+    return _Bench()
+
+
+@contextlib.asynccontextmanager
+async def _serving(bench: _Bench, *executors: FakeExecutor) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        serving = [tasks.create_task(bench.dispatcher.serve(executor)) for executor in executors]
+        yield
+        for task in serving:
+            task.cancel()
+
+
+def _expected(value: int) -> bytes:
+    images = np.full((1, _LAYOUT.image_height, _LAYOUT.image_width, 3), value, np.uint8)
+    return fingerprint(images, _LAYOUT.feature_length).tobytes()
+
+
+async def _settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_every_image_gets_its_own_features_and_its_slot_back(bench: _Bench) -> None:
+    """Twelve images through batches of up to four: each answer is that image's, no slot stays taken."""
+    async with _serving(bench, bench.executor()):
+        works = [await bench.submit(value) for value in range(12)]
+        executions = [await work.done for work in works]
+    assert [execution.features for execution in executions] == [_expected(value) for value in range(12)]
+    assert bench.slots.in_use == 0
+    assert bench.dispatcher.depth == 0
+
+
+async def test_batches_grow_while_the_device_is_busy(bench: _Bench) -> None:
+    """The first frame starts at once; those that come meanwhile go together, and the events say why."""
+    executor = bench.executor()
+    executor.gate.clear()
+    async with _serving(bench, executor):
+        works = [await bench.submit(0)]
+        await _settle()
+        works += [await bench.submit(value) for value in range(1, 6)]
+        executor.gate.set()
+        await asyncio.gather(*(work.done for work in works))
+    batches = [event for event in bench.log.events if isinstance(event, BatchFinished)]
+    assert [(batch.size, batch.close_reason) for batch in batches] == [(1, "idle"), (4, "full"), (1, "idle")]
+
+
+async def test_an_abandoned_image_that_waits_never_reaches_the_device(bench: _Bench) -> None:
+    """Work that nobody waits for leaves the queue at once and frees its slot."""
+    executor = bench.executor()
+    executor.gate.clear()
+    async with _serving(bench, executor):
+        first = await bench.submit(1)
+        await _settle()
+        second = await bench.submit(2)
+        bench.dispatcher.abandon(second)
+        assert bench.slots.in_use == 1
+        executor.gate.set()
+        await first.done
+    assert executor.batches == [(first.slot,)]
+
+
+async def test_an_abandoned_image_on_the_device_keeps_its_slot_until_the_device_is_done(bench: _Bench) -> None:
+    """A replica may still write to the slot: it is free only after the batch."""
+    executor = bench.executor()
+    executor.gate.clear()
+    async with _serving(bench, executor):
+        work = await bench.submit(1)
+        await _settle()
+        bench.dispatcher.abandon(work)
+        assert bench.slots.in_use == 1
+        executor.gate.set()
+        await _settle()
+        assert bench.slots.in_use == 0
+
+
+async def test_a_cancelled_waiter_does_not_disturb_its_batch(bench: _Bench) -> None:
+    """Setting a result on a future that its waiter has cancelled must not end the batching task."""
+    executor = bench.executor()
+    executor.gate.clear()
+    async with _serving(bench, executor):
+        works = [await bench.submit(value) for value in range(3)]
+        await _settle()
+        works[0].done.cancel()
+        works[1].done.cancel()
+        executor.gate.set()
+        assert (await works[2].done).features == _expected(2)
+        assert (await (await bench.submit(9)).done).features == _expected(9)
+
+
+async def test_a_lost_batch_runs_on_another_replica(bench: _Bench) -> None:
+    """A replica dies under its batch: the other one answers it, and nobody who waits hears of it."""
+    dying, sound = bench.executor("fake:0"), bench.executor("fake:1")
+    dying.failures.append(ReplicaLostError("died"))
+    async with _serving(bench, dying):
+        work = await bench.submit(1)
+        await _settle()
+        async with _serving(bench, sound):
+            execution = await work.done
+    assert execution.device == "fake:1"
+    assert bench.slots.in_use == 0
+
+
+async def test_an_image_that_kills_ends_up_alone_and_fails_alone(bench: _Bench) -> None:
+    """After two deaths its batch is run one by one; the third death is the killer's own, the others succeed."""
+    executors = [bench.executor(f"fake:{number}") for number in range(4)]
+    killer = [0]
+
+    def script(executor: FakeExecutor) -> FakeExecutor:
+        run = executor.run
+
+        async def run_or_die(slots: list[int]) -> float:
+            if any(bench.arena.images[slot, 0, 0, 0] == 66 for slot in slots):
+                killer[0] += 1
+                raise ReplicaLostError("died")
+            return await run(slots)
+
+        executor.run = run_or_die  # type: ignore[method-assign,assignment]
+        return executor
+
+    works = [await bench.submit(value) for value in (1, 66, 2, 3)]
+    async with contextlib.AsyncExitStack() as stack:
+        for executor in executors:
+            await stack.enter_async_context(_serving(bench, script(executor)))
+        results = await asyncio.gather(*(work.done for work in works), return_exceptions=True)
+    assert isinstance(results[1], ReplicaLostError)
+    assert [r.features for r in results if isinstance(r, Execution)] == [_expected(value) for value in (1, 2, 3)]
+    assert killer == [3]
+    assert bench.slots.in_use == 0
+
+
+async def test_the_batch_that_waited_beside_the_fatal_one_is_not_blamed(bench: _Bench) -> None:
+    """A prefetched batch lost with the replica before it began has not been tried."""
+    executor = bench.executor()
+    executor.failures.append(ReplicaLostError("gone", started=False))
+    async with _serving(bench, executor):
+        work = await bench.submit(1)
+        await _settle()
+        assert work.attempts == 0
+        async with _serving(bench, bench.executor("fake:1")):
+            await work.done
+
+
+async def test_an_image_that_the_engine_refuses_fails_alone(bench: _Bench) -> None:
+    """When a batch fails on a living replica, its images run one by one and only the bad one has an error."""
+    executor = bench.executor()
+    executor.gate.clear()
+    async with _serving(bench, executor):
+        first = await bench.submit(0)
+        await _settle()
+        works = [await bench.submit(value) for value in range(1, 5)]
+        await _settle()
+        executor.failures += [None, ExecutionFailedError("bad batch")]
+        executor.gate.set()
+        await first.done
+        results = await asyncio.gather(*(work.done for work in works), return_exceptions=True)
+    assert all(isinstance(result, Execution) for result in results)
+    assert [len(batch) for batch in executor.batches] == [1, 4, 1, 1, 1, 1]
+
+
+async def test_frames_of_one_stream_reach_the_device_in_order(bench: _Bench) -> None:
+    """A stream's frames are taken first come, first served, however batches are cut."""
+    executor = bench.executor()
+    async with _serving(bench, executor):
+        works = [await bench.submit(value) for value in range(11)]
+        await asyncio.gather(*(work.done for work in works))
+    assert [slot for batch in executor.batches for slot in batch] == [work.slot for work in works]
