@@ -1,0 +1,212 @@
+"""The composition root: the only place that constructs the server's parts, in order, and takes them down in reverse."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from nasfeat_server.config import Endpoint, ServerConfig
+from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.devices import Placement, place
+from nasfeat_server.engine.fleet import Fleet
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.engine.replica import Replica
+from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.imaging.decode import preprocessing_digest
+from nasfeat_server.imaging.types import ImageLimits
+from nasfeat_server.network.spec import VARIANTS
+from nasfeat_server.rpc.convert import identity_message, model_message
+from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.server import RpcServer
+from nasfeat_server.rpc.servicer import FeatureServicer
+from nasfeat_server.scheduling.dispatcher import Dispatcher
+from nasfeat_server.scheduling.slots import SlotPool
+from nasfeat_server.telemetry.events import ModelLoaded
+from nasfeat_server.telemetry.prometheus import MetricsServer, PrometheusObserver
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class App:
+    """One running server.
+
+    Attributes:
+        config: what it was told.
+        listening: where gRPC is served, the port filled in, once it is bound.
+        metrics: where metrics are served, likewise.
+        ready: set when the server takes work.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        """Keep the configuration; `run` does the work."""
+        self.config = config
+        self.listening: Endpoint | None = None
+        self.metrics: Endpoint | None = None
+        self.ready = asyncio.Event()
+        self._observer = PrometheusObserver()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then finish what is in flight.
+
+        Raises:
+            ConfigurationError: the server cannot start as it was told to.
+        """
+        config = self.config
+        placements = place(config.devices)
+        async with contextlib.AsyncExitStack() as stack:
+            self.metrics = stack.enter_context(MetricsServer(config.metrics, self._observer.registry)).endpoint
+            rpc = RpcServer(listen=config.listen, limits=config.limits)
+            stack.push_async_callback(rpc.stop, 0)
+            self.listening = rpc.bind()
+            arena = Arena.create(_layout(config))
+            stack.callback(arena.close)
+            decoders = stack.enter_context(ThreadPoolExecutor(_cores(), thread_name_prefix="decode"))
+            slots = SlotPool(config.slots)
+            dispatcher = self._dispatcher(slots, arena)
+            path = FramePath(
+                slots=slots,
+                dispatcher=dispatcher,
+                images=arena.images,
+                decoders=decoders,
+                limits=ImageLimits(max_bytes=config.limits.max_image_bytes, max_pixels=config.limits.max_image_pixels),
+                observer=self._observer,
+            )
+            await self._keep_replicas(placements, arena, rpc, path, stop)
+
+    def _dispatcher(self, slots: SlotPool, arena: Arena) -> Dispatcher:
+        dispatcher = Dispatcher(
+            slots=slots, buckets=self.config.batch_buckets, collect=arena.take_features, observer=self._observer
+        )
+        self._observer.watch(
+            devices=self.config.devices,
+            capacity=slots.capacity,
+            depth=lambda: dispatcher.depth,
+            slots_in_use=lambda: slots.in_use,
+        )
+        return dispatcher
+
+    async def _keep_replicas(
+        self, placements: tuple[Placement, ...], arena: Arena, rpc: RpcServer, path: FramePath, stop: asyncio.Event
+    ) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                warm: asyncio.Queue[int] = asyncio.Queue()
+                fleet = Fleet(
+                    placements=placements,
+                    make=lambda placement: self._replica(placement, arena),
+                    serve=path.dispatcher.serve,
+                    observer=self._observer,
+                    on_change=warm.put_nowait,
+                )
+                background = [tasks.create_task(fleet.run()), tasks.create_task(_report_health(warm, rpc))]
+                await self._serve(fleet, rpc, path, stop)
+                for task in background:
+                    task.cancel()
+        except BaseExceptionGroup as group:
+            raise _refusal(group) or group from None
+
+    async def _serve(self, fleet: Fleet, rpc: RpcServer, path: FramePath, stop: asyncio.Event) -> None:
+        _log.info("loading %s on %s", self.config.weights, ", ".join(self.config.devices))
+        description = await _unless(stop, fleet.wait_warm())
+        if description is None:
+            return
+        servicer = self._servicer(description, path)
+        await rpc.start(servicer)
+        self.ready.set()
+        _log.info("serving %s on %s, metrics on %s", description.name, self.listening, self.metrics)
+        await stop.wait()
+        _log.info("stopping: no new work, up to %g s for what is in flight", self.config.grace_s)
+        await rpc.stop_serving()
+        servicer.drain()
+        await rpc.stop(self.config.grace_s)
+
+    def _servicer(self, description: ModelDescription, path: FramePath) -> FeatureServicer:
+        config = self.config
+        if not description.trained:
+            _log.warning("the weights are %s: UNTRAINED, the features mean nothing", description.weights_source)
+        digest = preprocessing_digest(description.image_height, description.image_width)
+        identity = identity_message(description, config.model_version, digest)
+        self._observer.observe(
+            ModelLoaded(
+                name=description.name,
+                version=config.model_version,
+                weights_digest=description.weights_digest,
+                weights_source=description.weights_source,
+                precision=description.precision,
+                trained=description.trained,
+            )
+        )
+        model = model_message(description, identity, config.limits)
+        return FeatureServicer(path=path, model=model, limits=config.limits, observer=self._observer)
+
+    def _replica(self, placement: Placement, arena: Arena) -> Replica:
+        config = self.config
+        options = EngineOptions(
+            engine=config.engine,
+            variant=config.variant,
+            weights=config.weights,
+            device=placement.device,
+            cores=placement.cores,
+            batch_buckets=config.batch_buckets,
+        )
+        return Replica(placement=placement, options=options, arena=arena, hang_s=config.hang_s)
+
+
+def _layout(config: ServerConfig) -> ArenaLayout:
+    spec = VARIANTS[config.variant]
+    return ArenaLayout(
+        slots=config.slots,
+        image_height=spec.image_size,
+        image_width=spec.image_size,
+        feature_length=spec.feature_length,
+    )
+
+
+def _refusal(group: BaseExceptionGroup[BaseException]) -> ConfigurationError | None:
+    """Find the reason not to start among what ended the tasks, if that is what it was."""
+    for error in group.exceptions:
+        found = _refusal(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, ConfigurationError):
+            return found
+    return None
+
+
+async def _report_health(warm: asyncio.Queue[int], rpc: RpcServer) -> None:
+    while True:
+        await rpc.set_serving(await warm.get() > 0)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+async def _unless(stop: asyncio.Event, awaitable: Coroutine[Any, Any, _T]) -> _T | None:
+    """Return what `awaitable` gives, or None as soon as `stop` is set."""
+    async with asyncio.TaskGroup() as tasks:
+        wanted = tasks.create_task(awaitable)
+        stopped = tasks.create_task(stop.wait())
+        await asyncio.wait((wanted, stopped), return_when=asyncio.FIRST_COMPLETED)
+        result = wanted.result() if wanted.done() else None
+        wanted.cancel()
+        stopped.cancel()
+    return result
+
+
+async def main(config: ServerConfig) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: the server cannot start as it was told to.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await App(config).run(stop)
+    _log.info("stopped")

@@ -1,0 +1,108 @@
+"""The `nasfeat-server` command."""
+
+import asyncio
+import sys
+from typing import Any
+
+try:
+    import click
+
+    from nasfeat_server.app import main
+except ImportError as error:
+    sys.exit(f"nasfeat-server needs the server extra: pip install 'nasfeat[server]' ({error})")
+
+from nasfeat_server.config import Endpoint, RequestLimits, ServerConfig
+from nasfeat_server.engine.devices import available_devices
+from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.network.spec import VARIANTS
+from nasfeat_server.telemetry import logging
+
+_DEFAULTS = ServerConfig()
+_LIMITS = RequestLimits()
+_MIB = 2**20
+_LARGEST_BATCH = {"cpu": 4, "gpu": 32}
+
+
+@click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="nasfeat")
+@click.option("--variant", type=click.Choice(sorted(VARIANTS)), default=_DEFAULTS.variant, help="The network.")
+@click.option(
+    "--weights",
+    default=_DEFAULTS.weights,
+    metavar="SOURCE",
+    help="'published' (the variant's TF-Hub module), hub:HANDLE, a module directory, a TF-Slim checkpoint, or "
+    "random:SEED for an untrained network.",
+)
+@click.option("--model-version", default=_DEFAULTS.model_version, help="Your name for these weights.")
+@click.option(
+    "--devices",
+    default="auto",
+    metavar="LIST",
+    help="One replica each: cpu:0,cpu:1 share the cores, gpu:0,gpu:1 take a GPU each; 'auto' takes every GPU, or "
+    "cpu:0 if there is none.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["tensorflow", "fake"]),
+    default=_DEFAULTS.engine,
+    help="What computes; 'fake' computes nothing and measures what serving costs.",
+)
+@click.option("--listen", default=str(_DEFAULTS.listen), metavar="HOST:PORT", help="Where gRPC is served.")
+@click.option("--metrics", default=str(_DEFAULTS.metrics), metavar="HOST:PORT", help="Where Prometheus scrapes.")
+@click.option("--max-batch", type=int, help="Largest batch, a power of two.  [default: 4 on a CPU, 32 on a GPU]")
+@click.option("--slots", type=int, help="Decoded images held at once.  [default: 64, or four batches a replica]")
+@click.option("--max-window", default=_LIMITS.max_window, help="Frames in flight on one stream.")
+@click.option("--max-image-mib", default=_LIMITS.max_image_bytes // _MIB, help="Largest image, MiB encoded or raw.")
+@click.option("--max-image-pixels", default=_LIMITS.max_image_pixels, help="Largest image, height x width.")
+@click.option("--max-images-per-call", default=_LIMITS.max_images_per_call, help="Images in one unary call.")
+@click.option("--grace", default=_DEFAULTS.grace_s, help="Seconds that work in flight may take after SIGTERM.")
+@click.option("--hang", default=_DEFAULTS.hang_s, help="Seconds without an answer after which a replica is killed.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="The log.")
+def serve(**options: Any) -> None:
+    """Turn images into NASNet-A feature vectors over gRPC streams.
+
+    Ends with exit code 0 after SIGTERM or Ctrl-C, when what was in flight is answered; with 2 if it cannot start as
+    it was told to.
+    """
+    logging.configure(options.pop("log_level"))
+    try:
+        asyncio.run(main(_config(**options)))
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _config(
+    *,
+    devices: str,
+    listen: str,
+    metrics: str,
+    max_batch: int | None,
+    slots: int | None,
+    grace: float,
+    hang: float,
+    **options: Any,
+) -> ServerConfig:
+    names = available_devices() if devices == "auto" else tuple(devices.split(","))
+    size = max_batch or _LARGEST_BATCH.get(names[0].partition(":")[0], 4)
+    limits = RequestLimits(
+        max_image_bytes=options.pop("max_image_mib") * _MIB,
+        max_image_pixels=options.pop("max_image_pixels"),
+        max_images_per_call=options.pop("max_images_per_call"),
+        max_window=options.pop("max_window"),
+    )
+    return ServerConfig(
+        devices=names,
+        listen=Endpoint.parse(listen),
+        metrics=Endpoint.parse(metrics),
+        max_batch_size=size,
+        slots=slots or max(_DEFAULTS.slots, 4 * size * len(names)),
+        limits=limits,
+        grace_s=grace,
+        hang_s=hang,
+        **options,
+    )
+
+
+def run() -> None:
+    """Start the command."""
+    serve()

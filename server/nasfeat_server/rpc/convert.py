@@ -1,0 +1,153 @@
+"""Between the wire's messages and the server's plain values."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
+from nasfeat_server.config import RequestLimits
+from nasfeat_server.engine.interface import ModelDescription
+from nasfeat_server.errors import InvalidImageError, InvalidRequestError
+from nasfeat_server.imaging.types import PixelFormat, RawPixels
+
+FEATURE_VECTOR = "global_pool"
+
+_PIXEL_FORMATS = {image_pb2.PixelFormat.Value(f"PIXEL_FORMAT_{format_.name}"): format_ for format_ in PixelFormat}
+_WEIGHTS_OF_PRIORITIES: Mapping[int, float] = {
+    feature_service_pb2.PRIORITY_LOW: 0.25,
+    feature_service_pb2.PRIORITY_NORMAL: 1.0,
+    feature_service_pb2.PRIORITY_HIGH: 4.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTerms:
+    """A stream's options in force.
+
+    Attributes:
+        ordered: results come in the order of the frames.
+        weight: the stream's share of the devices.
+        window: frames in flight.
+        frame_deadline_s: seconds from a frame's arrival; None for ever.
+    """
+
+    ordered: bool
+    weight: float
+    window: int
+    frame_deadline_s: float | None
+
+
+def image_source(image: image_pb2.Image) -> bytes | RawPixels:
+    """Give what the decoder takes.
+
+    Raises:
+        InvalidImageError: the message holds no image, or one of an unknown pixel format.
+    """
+    kind = image.WhichOneof("source")
+    if kind is None:
+        raise InvalidImageError("there is no image: neither `encoded` nor `raw` is set")
+    if kind == "encoded":
+        return image.encoded
+    raw = image.raw
+    if raw.pixel_format not in _PIXEL_FORMATS:
+        allowed = ", ".join(format_.name for format_ in PixelFormat)
+        raise InvalidImageError(f"pixel format {raw.pixel_format} is not one of {allowed}")
+    return RawPixels(
+        data=raw.data,
+        pixel_format=_PIXEL_FORMATS[raw.pixel_format],
+        height=raw.height,
+        width=raw.width,
+        row_stride=raw.row_stride,
+    )
+
+
+def check_outputs(outputs: list[str]) -> None:
+    """Refuse outputs that this server does not compute.
+
+    Raises:
+        InvalidRequestError: names the unknown ones and those there are.
+    """
+    unknown = sorted(set(outputs) - {FEATURE_VECTOR})
+    if unknown or len(outputs) > 1:
+        asked = ", ".join(outputs)
+        raise InvalidRequestError(f"outputs [{asked}] cannot be given; ask for {FEATURE_VECTOR}, once, or for none")
+
+
+def stream_terms(options: feature_service_pb2.StreamOptions, limits: RequestLimits) -> StreamTerms:
+    """Read a stream's options and fill in the defaults.
+
+    Raises:
+        InvalidRequestError: an option is unknown, not supported or out of range.
+    """
+    check_outputs(list(options.outputs))
+    order = options.delivery_order or feature_service_pb2.DELIVERY_ORDER_ORDERED
+    if order not in feature_service_pb2.DeliveryOrder.values():
+        raise InvalidRequestError(f"delivery order {order} is neither ORDERED nor AS_COMPLETED")
+    if options.overload_policy > feature_service_pb2.OVERLOAD_POLICY_BLOCK:
+        raise InvalidRequestError("this server supports no overload policy but OVERLOAD_POLICY_BLOCK yet")
+    priority = options.priority or feature_service_pb2.PRIORITY_NORMAL
+    if priority not in _WEIGHTS_OF_PRIORITIES:
+        raise InvalidRequestError(f"priority {priority} is not one of LOW, NORMAL and HIGH")
+    deadline_s = options.frame_deadline.ToTimedelta().total_seconds() if options.HasField("frame_deadline") else None
+    if deadline_s is not None and deadline_s <= 0:
+        raise InvalidRequestError(f"a frame deadline of {deadline_s:g} s is not over 0 s")
+    return StreamTerms(
+        ordered=order == feature_service_pb2.DELIVERY_ORDER_ORDERED,
+        weight=_WEIGHTS_OF_PRIORITIES[priority],
+        window=min(options.window or limits.max_window, limits.max_window),
+        frame_deadline_s=deadline_s,
+    )
+
+
+def granted_options(
+    options: feature_service_pb2.StreamOptions, terms: StreamTerms
+) -> feature_service_pb2.StreamOptions:
+    """Give a stream's options back with every default filled in."""
+    granted = feature_service_pb2.StreamOptions()
+    granted.CopyFrom(options)
+    granted.outputs[:] = [FEATURE_VECTOR]
+    granted.delivery_order = options.delivery_order or feature_service_pb2.DELIVERY_ORDER_ORDERED
+    granted.overload_policy = options.overload_policy or feature_service_pb2.OVERLOAD_POLICY_BLOCK
+    granted.priority = options.priority or feature_service_pb2.PRIORITY_NORMAL
+    granted.window = terms.window
+    return granted
+
+
+def identity_message(
+    description: ModelDescription, version: str, preprocessing_digest: str
+) -> feature_pb2.ModelIdentity:
+    """Say which model this is."""
+    return feature_pb2.ModelIdentity(
+        name=description.name,
+        version=version,
+        weights_digest=description.weights_digest,
+        precision=description.precision,
+        preprocessing_digest=preprocessing_digest,
+        weights_source=description.weights_source,
+        trained=description.trained,
+    )
+
+
+def model_message(
+    description: ModelDescription, identity: feature_pb2.ModelIdentity, limits: RequestLimits
+) -> feature_service_pb2.Model:
+    """Say what the model takes and gives, and what a request may ask for."""
+    return feature_service_pb2.Model(
+        identity=identity,
+        image_height=description.image_height,
+        image_width=description.image_width,
+        feature_length=description.feature_length,
+        outputs=[FEATURE_VECTOR],
+        limits=feature_service_pb2.Limits(
+            max_image_bytes=limits.max_image_bytes,
+            max_image_pixels=limits.max_image_pixels,
+            max_images_per_call=limits.max_images_per_call,
+            max_window=limits.max_window,
+            max_message_bytes=limits.max_message_bytes,
+        ),
+    )
+
+
+def deadline_after(seconds: float | None) -> float | None:
+    """Turn a time to go into a point on the monotonic clock."""
+    return None if seconds is None else time.monotonic() + seconds

@@ -1,0 +1,183 @@
+"""One image from its arrival to its answer: receive, decode, queue, execute."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
+from nasfeat_server.errors import DeadlinePassedError, NasfeatError
+from nasfeat_server.imaging.decode import decode_into
+from nasfeat_server.imaging.types import ImageLimits, PixelFormat, RawPixels
+from nasfeat_server.rpc.convert import FEATURE_VECTOR, image_source
+from nasfeat_server.rpc.status import status_of
+from nasfeat_server.scheduling.dispatcher import Dispatcher
+from nasfeat_server.scheduling.slots import SlotPool
+from nasfeat_server.scheduling.work import Work
+from nasfeat_server.telemetry.events import FrameFinished, FrameReceived, Observer, Outcome, Stage
+
+
+class FrameJob:
+    """One image of one call, with everything that is known and owned on its behalf.
+
+    Attributes:
+        deadline: on the monotonic clock; None for never.
+        features: the answer when all went well: float32 little-endian.
+        error: the answer when not.
+        stages_s: seconds spent in each stage so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        frame_id: int,
+        capture_time: Timestamp | None,
+        image: image_pb2.Image,
+        lane: int,
+        deadline: float | None,
+    ) -> None:
+        """Note the arrival."""
+        self.frame_id = frame_id
+        self.capture_time = capture_time
+        self.image = image
+        self.lane = lane
+        self.deadline = deadline
+        self.arrived_at = time.monotonic()
+        self.stages_s: dict[Stage, float] = {}
+        self.features: bytes | None = None
+        self.error: NasfeatError | None = None
+        self.answered_at = 0.0
+        self.slot: int | None = None
+        self.decoding: Future[None] | None = None
+        self.work: Work | None = None
+        self.finished = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramePath:
+    """The way that every image takes, whichever call brought it.
+
+    Attributes:
+        images: the arena's images, uint8 [slots, H, W, 3].
+        decoders: the threads that decode.
+    """
+
+    slots: SlotPool
+    dispatcher: Dispatcher
+    images: npt.NDArray[np.uint8]
+    decoders: ThreadPoolExecutor
+    limits: ImageLimits
+    observer: Observer
+
+    async def admit(self, job: FrameJob, *, max_waiting: int | None = None) -> None:
+        """Wait for a slot for `job`, which has just arrived.
+
+        Raises:
+            OverloadedError: `max_waiting` images wait already.
+        """
+        self.observer.observe(FrameReceived())
+        try:
+            job.slot = await self.slots.acquire(max_waiting=max_waiting)
+        except asyncio.CancelledError:
+            self.abandon((job,))
+            raise
+        job.stages_s[Stage.RECEIVE] = time.monotonic() - job.arrived_at
+
+    async def answer(self, job: FrameJob) -> None:
+        """Take an admitted `job` through decoding and execution; leaves its features or its error in it."""
+        try:
+            await self._decode(job)
+            await self._execute(job)
+        except NasfeatError as error:
+            job.error = error
+        self._release(job)
+        job.answered_at = time.monotonic()
+
+    async def _decode(self, job: FrameJob) -> None:
+        started_at = time.monotonic()
+        source = image_source(job.image)
+        out = self.images[job.slot]
+        if _is_plain_copy(source, out.shape):
+            # A copy of a third of a megabyte costs less than the way to a thread and back.
+            decode_into(source, out, self.limits)
+        else:
+            job.decoding = self.decoders.submit(decode_into, source, out, self.limits)
+            await asyncio.wrap_future(job.decoding)
+        job.image.Clear()
+        job.stages_s[Stage.DECODE] = time.monotonic() - started_at
+
+    async def _execute(self, job: FrameJob) -> None:
+        if job.slot is None:
+            raise AssertionError("only admitted frames are executed")
+        job.work = self.dispatcher.submit(job.lane, job.slot)
+        job.slot = None
+        if job.deadline is not None:
+            await asyncio.wait((job.work.done,), timeout=job.deadline - time.monotonic())
+            if not job.work.done.done() and self.dispatcher.expire(job.work):
+                waited_s = time.monotonic() - job.arrived_at
+                raise DeadlinePassedError(f"the image waited {waited_s:.3f} s and its deadline passed")
+        execution = await job.work.done
+        job.features = execution.features
+        job.stages_s[Stage.QUEUE] = execution.queue_s
+        job.stages_s[Stage.EXECUTE] = execution.execute_s
+
+    def replied(self, job: FrameJob) -> None:
+        """Note that the answer of `job` has been sent."""
+        outcome = status_of(job.error).outcome if job.error else Outcome.OK
+        self._finish(job, outcome, type(job.error).__name__.removesuffix("Error") if job.error else "")
+
+    def abandon(self, jobs: Iterable[FrameJob]) -> None:
+        """Give up `jobs`, which nobody waits for any more and no task works on: free what they hold."""
+        for job in jobs:
+            if job.work:
+                self.dispatcher.abandon(job.work)
+            self._release(job)
+            expired = job.deadline is not None and time.monotonic() >= job.deadline
+            self._finish(job, Outcome.EXPIRED if expired else Outcome.CANCELLED, "")
+
+    def _finish(self, job: FrameJob, outcome: Outcome, reason: str) -> None:
+        if not job.finished:
+            job.finished = True
+            self.observer.observe(FrameFinished(outcome=outcome, reason=reason, stages_s=job.stages_s))
+
+    def _release(self, job: FrameJob) -> None:
+        """Give the slot back, if `job` still owns one, as soon as no decoding thread can write to it."""
+        slot, job.slot = job.slot, None
+        if slot is None:
+            return
+        if job.decoding is None or job.decoding.done() or job.decoding.cancel():
+            self.slots.release(slot)
+        else:
+            loop = asyncio.get_running_loop()
+            job.decoding.add_done_callback(lambda _: loop.call_soon_threadsafe(self.slots.release, slot))
+
+
+def result_message(job: FrameJob, identity: feature_pb2.ModelIdentity | None = None) -> feature_service_pb2.FrameResult:
+    """Give the one answer to `job`, which has been answered."""
+    result = feature_service_pb2.FrameResult(
+        frame_id=job.frame_id,
+        capture_time=job.capture_time,
+        identity=identity,
+        timings=feature_pb2.Timings(**{f"{stage}_s": seconds for stage, seconds in job.stages_s.items()}),
+    )
+    if job.features is not None:
+        result.features.features.add(output=FEATURE_VECTOR, shape=[len(job.features) // 4], values=job.features)
+    elif isinstance(job.error, DeadlinePassedError):
+        result.dropped.reason = feature_service_pb2.DROP_REASON_DEADLINE
+    elif job.error is not None:
+        result.error.reason = status_of(job.error).reason
+        result.error.message = str(job.error)
+    return result
+
+
+def _is_plain_copy(source: bytes | RawPixels, shape: tuple[int, ...]) -> bool:
+    return (
+        isinstance(source, RawPixels)
+        and source.pixel_format is PixelFormat.RGB8
+        and (source.height, source.width) == shape[:2]
+    )

@@ -1,0 +1,79 @@
+"""The gRPC server around the servicer: limits, keepalive, health and reflection."""
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
+from nasfeat_server.config import Endpoint, RequestLimits
+from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.rpc.servicer import FeatureServicer
+
+SERVICE = feature_service_pb2.DESCRIPTOR.services_by_name["FeatureService"].full_name
+
+
+class RpcServer:
+    """The listening end: bound when made ready, open when started.
+
+    Args:
+        listen: where to listen.
+        limits: decides the largest message.
+    """
+
+    def __init__(self, *, listen: Endpoint, limits: RequestLimits) -> None:
+        self._listen = listen
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=_options(limits))
+
+    def bind(self) -> Endpoint:
+        """Take the port, so that a port in use is found before any weights are loaded.
+
+        Returns:
+            Where the server will listen, the port filled in.
+
+        Raises:
+            ConfigurationError: the address cannot be listened on.
+        """
+        try:
+            port = self._server.add_insecure_port(str(self._listen))
+        except RuntimeError as error:
+            raise ConfigurationError(f"cannot listen on {self._listen}: is the port in use? ({error})") from error
+        return Endpoint(host=self._listen.host, port=port)
+
+    async def start(self, servicer: FeatureServicer) -> None:
+        """Answer calls from now on."""
+        feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        await self._server.start()
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell health checks, for the whole server and for FeatureService, whether to send work here."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+    async def stop_serving(self) -> None:
+        """Tell health checks once and for all that no work should come here."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls at once and wait up to `grace_s` for those under way, then cancel them."""
+        await self._server.stop(grace_s)
+
+
+def _options(limits: RequestLimits) -> tuple[tuple[str, int], ...]:
+    return (
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        ("grpc.max_send_message_length", limits.max_message_bytes),
+        # Two servers on one port would share its clients by chance.
+        ("grpc.so_reuseport", 0),
+        # A peer that is gone without a word is found out within 40 seconds.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # Clients may ping an idle connection every 5 seconds without being sent away.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    )

@@ -1,0 +1,152 @@
+"""FeatureService: every call of the wire, counted and with its errors turned into statuses."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
+from nasfeat_server.config import RequestLimits
+from nasfeat_server.errors import InvalidRequestError, ModelNotFoundError, NasfeatError, ShuttingDownError
+from nasfeat_server.rpc import convert
+from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.status import status_of, trailing_metadata
+from nasfeat_server.rpc.stream import StreamSession
+from nasfeat_server.rpc.unary import extract
+from nasfeat_server.telemetry.events import Observer, RequestFinished, StreamClosed, StreamOpened
+
+_AnyContext = grpc.aio.ServicerContext[Any, Any]
+
+_log = logging.getLogger(__name__)
+
+ExtractContext = grpc.aio.ServicerContext[
+    feature_service_pb2.ExtractFeaturesRequest, feature_service_pb2.ExtractFeaturesResponse
+]
+StreamContext = grpc.aio.ServicerContext[
+    feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse
+]
+GetModelContext = grpc.aio.ServicerContext[feature_service_pb2.GetModelRequest, feature_service_pb2.GetModelResponse]
+ListModelsContext = grpc.aio.ServicerContext[
+    feature_service_pb2.ListModelsRequest, feature_service_pb2.ListModelsResponse
+]
+
+
+class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
+    """Serves one model.
+
+    Args:
+        path: the way an image takes.
+        model: what is served.
+        limits: what a request may ask for.
+        observer: told of every call and stream.
+    """
+
+    def __init__(
+        self, *, path: FramePath, model: feature_service_pb2.Model, limits: RequestLimits, observer: Observer
+    ) -> None:
+        self._path = path
+        self._model = model
+        self._limits = limits
+        self._observer = observer
+        self._streams: set[StreamSession] = set()
+        self._stopping = False
+
+    def drain(self) -> None:
+        """Take no new work; streams end once what they have in flight is answered."""
+        self._stopping = True
+        for stream in self._streams:
+            stream.stop_reading(ShuttingDownError("the server is stopping; send the unanswered frames elsewhere"))
+
+    async def ExtractFeatures(
+        self, request: feature_service_pb2.ExtractFeaturesRequest, context: ExtractContext
+    ) -> feature_service_pb2.ExtractFeaturesResponse:
+        """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
+        async with self._answering("ExtractFeatures", context):
+            self._check_running()
+            results = await extract(request, path=self._path, limits=self._limits, timeout_s=context.time_remaining())
+            return feature_service_pb2.ExtractFeaturesResponse(results=results, identity=self._model.identity)
+
+    # The generated types know generators only; grpc.aio also takes handlers that write, and those can be cancelled.
+    async def StreamFeatures(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[feature_service_pb2.StreamFeaturesRequest], context: StreamContext
+    ) -> None:
+        """Grant a stream and answer its frames until the client has sent the last."""
+        async with self._answering("StreamFeatures", context):
+            self._check_running()
+            options = await _opening(request_iterator)
+            terms = convert.stream_terms(options, self._limits)
+            granted = feature_service_pb2.StreamGranted(
+                options=convert.granted_options(options, terms),
+                identity=self._model.identity,
+                feature_length=self._model.feature_length,
+            )
+            await context.write(feature_service_pb2.StreamFeaturesResponse(granted=granted))
+            stream = StreamSession(path=self._path, terms=terms, identity=self._model.identity, context=context)
+            with self._open(stream):
+                await stream.run(request_iterator)
+
+    async def GetModel(
+        self, request: feature_service_pb2.GetModelRequest, context: GetModelContext
+    ) -> feature_service_pb2.GetModelResponse:
+        """Describe the model."""
+        async with self._answering("GetModel", context):
+            name = self._model.identity.name
+            if request.name not in ("", name):
+                raise ModelNotFoundError(f"there is no model {request.name!r} here, only {name!r}")
+            return feature_service_pb2.GetModelResponse(model=self._model)
+
+    async def ListModels(
+        self, request: feature_service_pb2.ListModelsRequest, context: ListModelsContext
+    ) -> feature_service_pb2.ListModelsResponse:
+        """Describe the one model there is."""
+        del request
+        async with self._answering("ListModels", context):
+            return feature_service_pb2.ListModelsResponse(models=[self._model])
+
+    def _check_running(self) -> None:
+        if self._stopping:
+            raise ShuttingDownError("the server is stopping")
+
+    @contextlib.contextmanager
+    def _open(self, stream: StreamSession) -> Iterator[None]:
+        opened_at = time.monotonic()
+        self._streams.add(stream)
+        self._observer.observe(StreamOpened())
+        try:
+            yield
+        finally:
+            self._streams.remove(stream)
+            self._observer.observe(StreamClosed(duration_s=time.monotonic() - opened_at))
+
+    @contextlib.asynccontextmanager
+    async def _answering(self, method: str, context: _AnyContext) -> AsyncIterator[None]:
+        """Turn the errors of a call into its status, and count it."""
+        code = grpc.StatusCode.OK
+        try:
+            yield
+        except NasfeatError as error:
+            code = status_of(error).code
+            await context.abort(code, str(error), trailing_metadata(error))
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the client is answered and the log has the trace
+            code = grpc.StatusCode.INTERNAL
+            _log.exception("%s failed", method)
+            await context.abort(code, "the server failed on this call; its log says why")
+        finally:
+            self._observer.observe(RequestFinished(method=method, code=code.name))
+
+
+async def _opening(
+    requests: AsyncIterator[feature_service_pb2.StreamFeaturesRequest],
+) -> feature_service_pb2.StreamOptions:
+    first = await anext(requests, None)
+    if first is None or first.WhichOneof("message") != "options":
+        raise InvalidRequestError("the first message of a stream must be its options")
+    return first.options

@@ -1,0 +1,55 @@
+"""ExtractFeatures: a handful of images in one call."""
+
+import asyncio
+
+from nasfeat.v1 import feature_service_pb2
+from nasfeat_server.config import RequestLimits
+from nasfeat_server.errors import InvalidRequestError, OverloadedError
+from nasfeat_server.rpc import convert
+from nasfeat_server.rpc.frames import FrameJob, FramePath, result_message
+
+
+async def extract(
+    request: feature_service_pb2.ExtractFeaturesRequest,
+    *,
+    path: FramePath,
+    limits: RequestLimits,
+    timeout_s: float | None,
+) -> list[feature_service_pb2.FrameResult]:
+    """Answer each image of `request`, in its order; an image that fails has its error in its result.
+
+    Raises:
+        InvalidRequestError: the call itself cannot be answered.
+    """
+    convert.check_outputs(list(request.outputs))
+    count = len(request.images)
+    if not 1 <= count <= limits.max_images_per_call:
+        raise InvalidRequestError(
+            f"a call takes 1 to {limits.max_images_per_call} images, not {count}; use a stream for more"
+        )
+    lane = path.dispatcher.open_lane(1.0)
+    deadline = convert.deadline_after(timeout_s)
+    jobs = [
+        FrameJob(frame_id=index, capture_time=None, image=image, lane=lane, deadline=deadline)
+        for index, image in enumerate(request.images)
+    ]
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for job in jobs:
+                tasks.create_task(_answer(job, path, limits))
+        for job in jobs:
+            path.replied(job)
+    finally:
+        path.abandon(jobs)
+        path.dispatcher.close_lane(lane)
+    # The response names the model once, not in each result.
+    return [result_message(job) for job in jobs]
+
+
+async def _answer(job: FrameJob, path: FramePath, limits: RequestLimits) -> None:
+    try:
+        await path.admit(job, max_waiting=limits.max_waiting_images)
+    except OverloadedError as error:
+        job.error = error
+    else:
+        await path.answer(job)

@@ -1,0 +1,237 @@
+"""StreamFeatures over a real server: order, errors in band, windows, ends of every kind."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+import grpc
+import grpc.aio
+import numpy as np
+import pytest
+
+from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
+from nasfeat_server.app import App
+from nasfeat_server.config import RequestLimits
+from nasfeat_server.engine.engines.fake import FAILING_PIXEL
+from serving import FAKE, connected, frame, metric, next_result, opening, pixels, running, until
+
+Request = feature_service_pb2.StreamFeaturesRequest
+Response = feature_service_pb2.StreamFeaturesResponse
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    """Give a server with one free replica."""
+    async with running() as app:
+        yield app
+
+
+async def _replies(app: App, requests: Iterable[Request]) -> tuple[list[Response], grpc.StatusCode, str]:
+    """Send `requests`, half-close, and give everything that came back."""
+    async with connected(app) as stub:
+        call = stub.StreamFeatures(iter(requests))
+        replies = []
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            replies = [reply async for reply in _until_error(call)]
+        return replies, await call.code(), await call.details()
+
+
+async def _until_error(call: grpc.aio.StreamStreamCall[Request, Response]) -> AsyncIterator[Response]:
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        async for reply in call:
+            yield reply
+
+
+def _tag(result: feature_service_pb2.FrameResult) -> int:
+    """Read the number that `pixels` wrote into an image back from its fingerprint."""
+    values = np.frombuffer(result.features.features[0].values, np.float32)
+    return round(float(values[0]) * 255)
+
+
+async def test_a_stream_is_granted_with_every_default_filled_in(app: App) -> None:
+    """The first reply says what is in force, and which model will answer."""
+    replies, code, _ = await _replies(app, [opening()])
+    granted = replies[0].granted
+    assert code is grpc.StatusCode.OK
+    assert granted.options.delivery_order == feature_service_pb2.DELIVERY_ORDER_ORDERED
+    assert granted.options.overload_policy == feature_service_pb2.OVERLOAD_POLICY_BLOCK
+    assert granted.options.window == RequestLimits().max_window
+    assert list(granted.options.outputs) == ["global_pool"]
+    assert (granted.identity.name, granted.identity.trained) == ("fake_nasnet_cifar", False)
+    assert granted.feature_length == 768
+
+
+async def test_every_frame_is_answered_once_in_order_with_its_own_features(app: App) -> None:
+    """Three hundred frames, far more than the window: each answer is its frame's, in the frames' order."""
+    replies, code, _ = await _replies(app, [opening(), *(frame(number * 3) for number in range(300))])
+    results = [reply.result for reply in replies[1:]]
+    assert code is grpc.StatusCode.OK
+    assert [result.frame_id for result in results] == [number * 3 for number in range(300)]
+    assert [_tag(result) for result in results] == [number * 3 >> 8 for number in range(300)]
+    assert all(len(result.features.features[0].values) == 768 * 4 for result in results)
+
+
+async def test_capture_time_identity_and_timings_come_with_each_result(app: App) -> None:
+    """A result echoes what the frame said of itself and tells who made it and where its time went."""
+    request = frame(1)
+    request.frame.capture_time.FromMilliseconds(123_456)
+    replies, _, _ = await _replies(app, [opening(), request])
+    result = replies[1].result
+    assert result.capture_time.ToMilliseconds() == 123_456
+    assert result.identity.weights_source == "random:0"
+    assert result.identity.preprocessing_digest.startswith("sha256:")
+    assert result.timings.execute_s > 0
+
+
+async def test_a_bad_image_fails_alone(app: App) -> None:
+    """Frames that are no image, an empty one and one that the engine refuses have errors; the others have features."""
+    failing = pixels(0)
+    failing.raw.data = bytes(FAILING_PIXEL) + failing.raw.data[3:]
+    images = [pixels(0), image_pb2.Image(encoded=b"text"), image_pb2.Image(), failing, pixels(4)]
+    replies, code, _ = await _replies(app, [opening(), *(frame(i, image) for i, image in enumerate(images))])
+    results = [reply.result for reply in replies[1:]]
+    assert code is grpc.StatusCode.OK
+    assert [result.WhichOneof("outcome") for result in results] == ["features", "error", "error", "error", "features"]
+    assert [result.error.reason for result in results[1:4]] == [
+        feature_pb2.ERROR_REASON_INVALID_IMAGE,
+        feature_pb2.ERROR_REASON_INVALID_IMAGE,
+        feature_pb2.ERROR_REASON_EXECUTION_FAILED,
+    ]
+    assert results[2].error.message == "there is no image: neither `encoded` nor `raw` is set"
+
+
+@pytest.mark.parametrize(
+    ("requests", "message"),
+    [
+        ([], "the first message of a stream must be its options"),
+        ([frame(0)], "the first message of a stream must be its options"),
+        ([opening(outputs=["Cell_3"])], "outputs [Cell_3] cannot be given; ask for global_pool, once, or for none"),
+        ([opening(overload_policy=3)], "supports no overload policy but OVERLOAD_POLICY_BLOCK"),
+        ([opening(delivery_order=9)], "delivery order 9 is neither ORDERED nor AS_COMPLETED"),
+        ([opening(priority=9)], "priority 9 is not one of LOW, NORMAL and HIGH"),
+    ],
+)
+async def test_a_stream_that_opens_wrongly_is_refused(app: App, requests: list[Request], message: str) -> None:
+    """The call ends with INVALID_ARGUMENT before anything is granted, and says what is allowed."""
+    replies, code, details = await _replies(app, requests)
+    assert (replies, code) == ([], grpc.StatusCode.INVALID_ARGUMENT)
+    assert message in details
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (frame(2), "frame id 2 came after 2: the ids of a stream must increase"),
+        (frame(1), "frame id 1 came after 2: the ids of a stream must increase"),
+        (opening(), "every message of a stream after its first must be a frame"),
+        (Request(), "every message of a stream after its first must be a frame"),
+    ],
+)
+async def test_a_stream_that_breaks_the_rules_ends_and_loses_no_result(app: App, last: Request, message: str) -> None:
+    """Frames sent before the mistake are all answered; then the call says what was wrong."""
+    replies, code, details = await _replies(app, [opening(), frame(0), frame(1), frame(2), last, frame(9)])
+    assert [reply.result.frame_id for reply in replies[1:]] == [0, 1, 2]
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert message in details
+
+
+async def test_as_completed_does_not_wait_for_a_bad_frame_before_it() -> None:
+    """Without order, a result is sent when it is ready: quick failures overtake a slow batch."""
+    async with running(weights="sleep:0.3") as app:
+        requests = [frame(0), frame(1, image_pb2.Image(encoded=b"text"))]
+        as_completed = feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED
+        replies, _, _ = await _replies(app, [opening(delivery_order=as_completed), *requests])
+        assert [reply.result.frame_id for reply in replies[1:]] == [1, 0]
+        replies, _, _ = await _replies(app, [opening(), *requests])
+        assert [reply.result.frame_id for reply in replies[1:]] == [0, 1]
+
+
+async def test_a_frame_whose_deadline_passes_in_the_queue_is_dropped_and_costs_no_device_time() -> None:
+    """Three frames and a device that takes longer than their deadline for one: the two that wait are dropped."""
+    async with running(weights="sleep:0.5", max_batch_size=1) as app:
+        options = feature_service_pb2.StreamOptions()
+        options.frame_deadline.FromMilliseconds(200)
+        replies, _, _ = await _replies(app, [Request(options=options), *(frame(number) for number in range(3))])
+        outcomes = [reply.result.WhichOneof("outcome") for reply in replies[1:]]
+        # The second may have been given to the replica as its next batch; the third never is.
+        assert outcomes[0] == "features"
+        assert outcomes[2] == "dropped"
+        assert replies[3].result.dropped.reason == feature_service_pb2.DROP_REASON_DEADLINE
+        assert metric(app, "nasfeat_frames_total", outcome="expired", reason="DeadlinePassed") >= 1
+
+
+async def test_a_stream_that_is_not_read_stops_being_read() -> None:
+    """A client sends ten thousand frames and reads nothing: they stay with the client, unread and uncomputed."""
+    limits = RequestLimits(max_window=4)
+    async with running(FAKE, variant="large", limits=limits) as app, connected(app) as stub:
+        call = stub.StreamFeatures()
+        await call.write(opening())
+        image = pixels(0, size=331)
+        sending = asyncio.ensure_future(_send_all(call, 10_000, image))
+        # The transport buffers some replies; when they are full, nothing moves any more.
+        before = -1.0
+        while before != _computed(app) and not sending.done():
+            before = _computed(app)
+            await asyncio.wait((sending,), timeout=1)
+        assert not sending.done()
+        assert _computed(app) < 2000
+        assert metric(app, "nasfeat_in_flight_frames") <= 4
+        sending.cancel()
+        call.cancel()
+        await until(lambda: metric(app, "nasfeat_streams") == 0)
+
+
+def _computed(app: App) -> float:
+    return metric(app, "nasfeat_batch_size_sum", device="cpu:0")
+
+
+async def _send_all(
+    call: grpc.aio.StreamStreamCall[Request, Response], count: int, image: image_pb2.Image | None = None
+) -> None:
+    for number in range(count):
+        await call.write(frame(number, image))
+
+
+async def test_a_client_that_goes_away_costs_no_device_time_for_what_waits() -> None:
+    """A stream cancelled with a full window: what waits is counted as cancelled and its slots are free again."""
+    async with running(weights="sleep:0.2", max_batch_size=1) as app, connected(app) as stub:
+        call = stub.StreamFeatures()
+        await call.write(opening())
+        for number in range(32):
+            await call.write(frame(number))
+        await until(lambda: metric(app, "nasfeat_in_flight_frames") == 32)
+        call.cancel()
+        await until(lambda: metric(app, "nasfeat_slots_in_use") == 0)
+        assert metric(app, "nasfeat_frames_total", outcome="cancelled", reason="") >= 28
+        assert _computed(app) <= 4
+        assert metric(app, "nasfeat_in_flight_frames") == 0
+        assert metric(app, "nasfeat_requests_total", method="StreamFeatures", code="CANCELLED") == 1
+
+
+async def test_a_flood_leaves_the_other_streams_their_turn() -> None:
+    """Beside a stream that always has a full window, one with a frame at a time waits a few batches, not the flood."""
+    async with running(weights="sleep:0.02", max_batch_size=1, slots=40) as app, connected(app) as stub:
+        flood = stub.StreamFeatures()
+        await flood.write(opening())
+        flooding = asyncio.ensure_future(_send_all(flood, 1000))
+        draining = asyncio.ensure_future(_drain(flood))
+        await until(lambda: metric(app, "nasfeat_queue_depth") > 20)
+        call = stub.StreamFeatures()
+        await call.write(opening())
+        await call.read()
+        for number in range(5):
+            before = _computed(app)
+            await call.write(frame(number))
+            result = await next_result(call)
+            assert result
+            assert result.frame_id == number
+            assert _computed(app) - before <= 6
+        flooding.cancel()
+        flood.cancel()
+        call.cancel()
+        await asyncio.gather(flooding, draining, return_exceptions=True)
+
+
+async def _drain(call: grpc.aio.StreamStreamCall[Request, Response]) -> None:
+    async for _ in call:
+        pass
