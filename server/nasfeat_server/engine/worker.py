@@ -7,6 +7,7 @@ Server to replica: {"run": [slot, ...]}. Replica to server: {"progress": text} w
 {"loaded": description} or {"refused": message}; and for each batch {"done": seconds} or {"failed": message}.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -34,12 +35,13 @@ def main() -> None:
     if options.cores:
         # Before the framework is imported, so that its thread pools see the share and not the machine.
         os.sched_setaffinity(0, options.cores)
-    with socket.socket(fileno=start["socket_fd"]) as server, server.makefile("rwb") as pipe:
-        replica = _Replica(pipe, Arena(ArenaLayout(**start["layout"]), start["arena_fd"]))
-        try:
-            replica.serve(options)
-        except (BrokenPipeError, ConnectionResetError):
-            return
+    # The server may close its end at any moment; whatever this process still had to say, nobody hears.
+    with (
+        contextlib.suppress(BrokenPipeError, ConnectionResetError),
+        socket.socket(fileno=start["socket_fd"]) as server,
+        server.makefile("rwb") as pipe,
+    ):
+        _Replica(pipe, Arena(ArenaLayout(**start["layout"]), start["arena_fd"])).serve(options)
 
 
 def _frozen(value: Any) -> Any:

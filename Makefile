@@ -1,0 +1,89 @@
+# Every verb of the project; continuous integration calls these and nothing else. `make` lists them.
+# A machine needs Python 3.11 to 3.13, make and a package index; the virtual environment is made here.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := client server examples tests
+
+BUF_VERSION := 1.57.2
+BUF := build/buf/node_modules/.bin/buf
+PROTOS := $(sort $(wildcard protos/nasfeat/v1/*.proto))
+SERVICES := $(filter %_service.proto,$(PROTOS))
+# $(call protoc,DIRECTORY) writes the generated code below DIRECTORY.
+protoc = $(BIN)/python -m grpc_tools.protoc --proto_path=protos --plugin=$(BIN)/protoc-gen-mypy \
+	--python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS) && \
+	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --plugin=$(BIN)/protoc-gen-mypy_grpc \
+	--grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(SERVICES)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench lint types imports protos protos-check wheel-check clean
+
+help: ## List the verbs
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb what; \
+	do printf '  make %-12s %s\n' "$$verb" "$$what"; done
+
+demo: $(VENV)/for-demo ## Serve NASNet-A Large here, stream a video to it, show what came back (DEMO_ARGS="--help")
+	@$(BIN)/python -m examples.demo $(DEMO_ARGS)
+
+test: $(VENV)/for-test ## Run the tests (PYTEST_ARGS="-k name")
+	@$(BIN)/python -m pytest --ignore=tests/benchmarks $(PYTEST_ARGS)
+
+bench: $(VENV)/for-test ## Run the benchmarks: ratios against a reference measured in the same run (BENCH_ARGS="--help")
+	@$(BIN)/python tests/benchmarks $(BENCH_ARGS)
+
+lint: $(VENV)/for-dev ## Check style and formatting
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(VENV)/for-dev ## Check types
+	@$(BIN)/mypy
+
+imports: $(VENV)/for-dev ## Check who may import whom
+	@$(BIN)/lint-imports --no-cache
+
+protos: $(VENV)/for-dev ## Generate the Python code of the protos anew
+	@$(call protoc,protos)
+
+protos-check: $(VENV)/for-dev $(if $(shell command -v npm 2>/dev/null),$(BUF)) ## Check the protos, and that their generated code is current
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call protoc,$$fresh) && \
+	diff -ru -x '*.proto' -x py.typed -x __init__.py -x __pycache__ protos/nasfeat "$$fresh/nasfeat" \
+	&& echo "The generated code is current." || { echo "The generated code differs: run 'make protos'."; exit 1; }
+	@if [ -x $(BUF) ]; then $(BUF) lint && $(BUF) format --diff --exit-code && echo "buf has no complaints."; \
+	elif [ "$$CI" = true ]; then echo "npm is missing: it is needed here to install buf."; exit 1; \
+	else echo "SKIPPED buf lint and buf format: npm, which installs buf, is missing."; fi
+
+wheel-check: $(VENV)/for-dev ## Prove that the bare wheel is a light client
+	@scripts/check_wheel.sh $(BIN)/python
+
+clean: ## Remove everything that can be made again, the virtual environment too
+	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# One environment; a wider extra holds the narrower ones, so that their stamps are set with it.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	{ echo "nasfeat needs Python 3.11 to 3.13: name one, as in 'make PYTHON=python3.12 ...'"; exit 1; }
+	@echo "Making a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+# $(call install,EXTRA,STAMPS)
+define install
+	@echo "Installing nasfeat[$(1)] into $(VENV); the first time takes minutes, since TensorFlow is large ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+	@touch $(addprefix $(VENV)/for-,$(2))
+endef
+
+$(VENV)/for-demo: pyproject.toml | $(VENV)/bin/python
+	$(call install,demo,demo)
+
+$(VENV)/for-test: pyproject.toml | $(VENV)/bin/python
+	$(call install,test,test demo)
+
+$(VENV)/for-dev: pyproject.toml | $(VENV)/bin/python
+	$(call install,dev,dev test demo)
+
+$(BUF):
+	@echo "Installing buf $(BUF_VERSION) into build/buf ..."
+	@npm install --silent --no-fund --no-audit --no-save --prefix build/buf @bufbuild/buf@$(BUF_VERSION)
