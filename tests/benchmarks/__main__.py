@@ -1,0 +1,155 @@
+"""`make bench`: what nasfeat adds to the bare engine, and to bare grpc.
+
+Ratios count, absolute figures are the machine's. Each figure and its reference are measured in turns within one run, so
+that a machine whose speed drifts changes both.
+"""
+
+import asyncio
+import os
+import platform
+import statistics
+import sys
+from pathlib import Path
+
+import click
+from measure import Program, photographs, program, pump
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from nasfeat_client import AsyncFeatureClient
+
+_HERE = Path(__file__).parent
+_SERVER = Path(sys.executable).with_name("nasfeat-server")
+_ANYWHERE = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--log-level", "info")
+
+
+class _Engine:
+    """The bare engine in a process of its own, asked round by round."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, variant: str, batch: int) -> "_Engine":
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            _HERE / "engine_alone.py",
+            variant,
+            "random:0",
+            str(batch),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        engine = cls(process)
+        await engine.line()
+        return engine
+
+    async def line(self) -> str:
+        if not self._process.stdout:
+            raise AssertionError("the output is a pipe")
+        line = (await self._process.stdout.readline()).decode()
+        if not line:
+            raise RuntimeError(f"the engine ended with {await self._process.wait()}")
+        return line
+
+    async def images_per_s(self, images: int) -> float:
+        if not self._process.stdin:
+            raise AssertionError("the input is a pipe")
+        self._process.stdin.write(f"{images}\n".encode())
+        return float(await self.line())
+
+    async def stop(self) -> None:
+        self._process.kill()
+        await self._process.wait()
+
+
+async def _through_sdk(address: str, images: int) -> float:
+    """Stream raw frames of the network's size through the SDK; returns images a second."""
+    pictures = photographs(8)
+    loop = asyncio.get_running_loop()
+    async with AsyncFeatureClient(address) as client:
+        started_at = loop.time()
+        async for result in client.stream(pictures[number % 8] for number in range(images)):
+            result.raise_for_error()
+        return images / (loop.time() - started_at)
+
+
+async def _engine_rows(table: Table, progress: Progress, *, variant: str, batch: int, images: int, rounds: int) -> None:
+    task = progress.add_task(f"NASNet-A {variant}: starting the bare engine and the server", total=2 * rounds)
+    engine = await _Engine.start(variant, batch)
+    options = ("--variant", variant, "--weights", "random:0", "--devices", "cpu:0", "--max-batch", str(batch))
+    async with program(_SERVER, *options, *_ANYWHERE) as server:
+        await _through_sdk(server.address, 2 * batch)
+        bare, served = [], []
+        for number in range(rounds):
+            progress.update(task, description=f"NASNet-A {variant}: round {number + 1} of {rounds}")
+            bare.append(await engine.images_per_s(images))
+            progress.advance(task)
+            served.append(await _through_sdk(server.address, images))
+            progress.advance(task)
+        _add(table, f"NASNet-A {variant}, batch {batch}: server + SDK", served, "bare engine", bare)
+        _add_memory(table, server)
+    await engine.stop()
+
+
+async def _serving_rows(table: Table, progress: Progress, *, frames: int, rounds: int) -> None:
+    task = progress.add_task("fake engine against a bare grpc.aio echo", total=2 * rounds)
+    options = ("--engine", "fake", "--weights", "random:0", "--devices", "cpu:0")
+    async with (
+        program(sys.executable, _HERE / "echo.py") as echo,
+        program(_SERVER, *options, *_ANYWHERE) as server,
+    ):
+        bare, served = [], []
+        for _ in range(rounds):
+            bare.append(await pump(echo.address, frames=frames))
+            progress.advance(task)
+            served.append(await pump(server.address, frames=frames))
+            progress.advance(task)
+        _add(table, "331x331 raw frames, fake engine: server", served, "grpc.aio echo", bare)
+        _add_memory(table, server)
+
+
+def _add(table: Table, name: str, served: list[float], reference: str, bare: list[float]) -> None:
+    ratios = [one / other for one, other in zip(served, bare, strict=True)]
+    table.add_row(
+        name,
+        f"{statistics.median(served):.2f}/s",
+        f"{reference} {statistics.median(bare):.2f}/s",
+        f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+    )
+
+
+def _add_memory(table: Table, server: Program) -> None:
+    own, replicas = server.memory_mb()
+    sizes = ", ".join(f"{size:.0f} MB" for size in replicas)
+    table.add_row("  memory of its server, without the arena", f"{own:.0f} MB", f"each replica {sizes}", "")
+    table.add_row("  start until ready", f"{server.start_s:.1f} s", "", "")
+
+
+async def _bench(*, variant: str, batch: int, images: int, frames: int, rounds: int) -> None:
+    console = Console(width=118, soft_wrap=True)
+    cores = len(os.sched_getaffinity(0))
+    table = Table(title=f"nasfeat on {cores} cores, {platform.machine()}, Python {platform.python_version()}")
+    for heading in ("what", "nasfeat", "reference", "ratio: median (range)"):
+        table.add_column(heading, no_wrap=True)
+    with Progress(console=Console(stderr=True)) as progress:
+        await _serving_rows(table, progress, frames=frames, rounds=rounds)
+        await _engine_rows(table, progress, variant=variant, batch=batch, images=images, rounds=rounds)
+    console.print(table)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--variant", default="large", help="The network for the engine's rows.")
+@click.option("--batch", default=4, help="The batch size of the engine's rows.")
+@click.option("--images", default=24, help="Images in a round of the engine's rows.")
+@click.option("--frames", default=2000, help="Frames in a round of the serving row.")
+@click.option("--rounds", default=5, help="Rounds; each measures the reference and the server in turn.")
+def main(**options: int | str) -> None:
+    """Measure nasfeat against its references, print a table."""
+    asyncio.run(_bench(**options))  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

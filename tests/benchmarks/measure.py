@@ -1,0 +1,107 @@
+"""What the benchmarks share: programs started and awaited, streams pumped, memory read."""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import numpy as np
+import psutil
+
+from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc, image_pb2
+
+SIZE = 331
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A server in a process of its own, listening at `address`."""
+
+    address: str
+    process: psutil.Process
+    start_s: float
+
+    def memory_mb(self) -> tuple[float, list[float]]:
+        """Read the resident memory without the shared arena: of the server and of each of its replicas, in MB."""
+        return _private_mb(self.process), [_private_mb(child) for child in self.process.children()]
+
+
+def _private_mb(process: psutil.Process) -> float:
+    memory = process.memory_info()
+    return (memory.rss - memory.shared + _mapped_files(process)) / 1e6
+
+
+def _mapped_files(process: psutil.Process) -> int:
+    """Libraries are part of a program's memory, the arena is not: count file pages, leave shared memory out."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    found = re.search(r"RssFile:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
+
+
+@contextlib.asynccontextmanager
+async def program(*command: str | Path) -> AsyncIterator[Program]:
+    """Run `command`, which says where it serves, until the context ends."""
+    started_at = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    if not process.stdout:
+        raise AssertionError("the output is a pipe")
+    lines = []
+    while line := (await process.stdout.readline()).decode():
+        lines.append(line)
+        if found := re.search(r"serving \S+ on (\S+), metrics on", line):
+            break
+    else:
+        raise RuntimeError("".join(lines))
+    reading = asyncio.ensure_future(process.stdout.read())
+    try:
+        yield Program(address=found[1], process=psutil.Process(process.pid), start_s=time.monotonic() - started_at)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        await reading
+
+
+def photographs(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Make `count` distinct images of the network's size: uint8 [count, 331, 331, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+async def pump(address: str, *, frames: int, window: int = 32) -> float:
+    """Send `frames` raw frames over one stream with the bare stub; returns frames a second."""
+    image = image_pb2.Image(
+        raw=image_pb2.RawImage(
+            data=photographs(1).tobytes(), pixel_format=image_pb2.PIXEL_FORMAT_RGB8, height=SIZE, width=SIZE
+        )
+    )
+    room = asyncio.Semaphore(window)
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
+        options = feature_service_pb2.StreamOptions(window=window)
+        await call.write(feature_service_pb2.StreamFeaturesRequest(options=options))
+        await call.read()
+        started_at = time.perf_counter()
+        sending = asyncio.ensure_future(_send(call, image, frames, room))
+        for _ in range(frames):
+            reply: Any = await call.read()
+            if not reply.result.HasField("features"):
+                raise RuntimeError(str(reply))
+            room.release()
+        elapsed_s = time.perf_counter() - started_at
+        await sending
+        await call.done_writing()
+    return frames / elapsed_s
+
+
+async def _send(call: Any, image: image_pb2.Image, frames: int, room: asyncio.Semaphore) -> None:
+    for number in range(frames):
+        await room.acquire()
+        frame = feature_service_pb2.Frame(frame_id=number, image=image)
+        await call.write(feature_service_pb2.StreamFeaturesRequest(frame=frame))
