@@ -1,0 +1,134 @@
+"""The network as it is served: batch normalisation folded into the convolutions, TensorFlow operations, no layers."""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from nasfeat_server.network.layers import Layer, convolutions
+from nasfeat_server.network.spec import NetworkSpec
+from nasfeat_server.network.walk import Padding
+
+Array = npt.NDArray[np.float32]
+
+_STEM = "conv0/weights"
+
+
+def fold(spec: NetworkSpec, variables: MutableMapping[str, Array]) -> dict[str, Array]:
+    """Fold every batch normalisation into the kernels before it.
+
+    Args:
+        spec: the network that the variables are of.
+        variables: float32 arrays by TF-Slim's names; emptied on the way, so that a large network is never held twice.
+
+    Returns:
+        float32 arrays: each kernel and the classifier's variables under their own names, and under the name of each
+        batch normalisation the bias that is left of it. The ImageNet family's first kernel takes pixels of 0..255.
+    """
+    folded: dict[str, Array] = {}
+    for layer in convolutions(spec):
+        scale, folded[layer.norm] = _affine(layer, variables, spec.batch_norm_epsilon)
+        folded |= {kernel.name: variables.pop(kernel.name) for kernel in layer.kernels}
+        bounds = np.cumsum([kernel.shape[-1] for kernel in layer.mixing])[:-1]
+        for kernel, part in zip(layer.mixing, np.split(scale, bounds), strict=True):
+            folded[kernel.name] = folded[kernel.name] * part
+    if spec.family == "imagenet":
+        # Exact because this convolution does not pad: 2x/255 - 1 is affine, and zeros would not be.
+        folded["conv0_bn"] = folded["conv0_bn"] - folded[_STEM].sum(axis=(0, 1, 2))
+        folded[_STEM] = folded[_STEM] * np.float32(2 / 255)
+    folded |= variables
+    variables.clear()
+    return folded
+
+
+def _affine(layer: Layer, variables: MutableMapping[str, Array], epsilon: float) -> tuple[Array, Array]:
+    """Take a batch normalisation's vectors and return it as scale and bias."""
+    gamma, beta, mean, variance = (
+        variables.pop(f"{layer.norm}/{vector}").astype(np.float64)
+        for vector in ("gamma", "beta", "moving_mean", "moving_variance")
+    )
+    scale = gamma / np.sqrt(variance + epsilon)
+    return scale.astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+class TensorOperations:
+    """The operations without variables, of `walk.Operations`, on TensorFlow tensors."""
+
+    def relu(self, x: Any) -> Any:
+        """Cut off negative values."""
+        return tf.nn.relu(x)
+
+    def average_pool(self, x: Any, *, stride: int) -> Any:
+        """Average over the pixels of 3x3 that are inside the image."""
+        return tf.nn.avg_pool2d(x, 3, stride, "SAME")
+
+    def max_pool(self, x: Any, *, stride: int) -> Any:
+        """Take the maximum of the pixels of 3x3 that are inside the image."""
+        return tf.nn.max_pool2d(x, 3, stride, "SAME")
+
+    def add(self, x: Any, y: Any) -> Any:
+        """Add two tensors."""
+        return x + y
+
+    def concatenate(self, xs: Sequence[Any]) -> Any:
+        """Put channels side by side."""
+        return tf.concat(xs, axis=-1)
+
+    def global_pool(self, x: Any) -> Any:
+        """Average over all pixels: [N, C]."""
+        return tf.reduce_mean(x, axis=(1, 2))
+
+    def softmax(self, x: Any) -> Any:
+        """Turn logits into probabilities."""
+        return tf.nn.softmax(x)
+
+
+class FoldedOperations(TensorOperations):
+    """`walk.Operations` over what `fold` returns, for images of 0..255 in any type of number."""
+
+    def __init__(self, spec: NetworkSpec, parameters: Mapping[str, Any]) -> None:
+        """Use `parameters`, tensors or variables by the names that `fold` gives."""
+        self._scale_in_stem = spec.family == "imagenet"
+        self._parameters = parameters
+
+    def scale(self, images: Any) -> Any:
+        """Leave the scale to the first kernel where that is exact."""
+        pixels = tf.cast(images, tf.float32)
+        return pixels if self._scale_in_stem else pixels * (2 / 255) - 1
+
+    def convolution(
+        self, x: Any, scope: str, norm: str, *, filters: int, size: int = 1, stride: int = 1, padding: Padding = "same"
+    ) -> Any:
+        """Convolve and add the bias; the kernel's shape knows filters and size."""
+        del filters, size
+        kernel = self._parameters[f"{scope}/weights"]
+        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, padding.upper()), self._parameters[norm])
+
+    def separable(self, x: Any, scope: str, norm: str, *, filters: int, size: int, stride: int) -> Any:
+        """Convolve each channel by itself, mix the channels, add the bias."""
+        del filters, size
+        depthwise = self._parameters[f"{scope}/depthwise_weights"]
+        x = tf.nn.depthwise_conv2d(x, depthwise, (1, stride, stride, 1), "SAME")
+        pointwise = self._parameters[f"{scope}/pointwise_weights"]
+        return tf.nn.bias_add(tf.nn.conv2d(x, pointwise, 1, "VALID"), self._parameters[norm])
+
+    def factorized_reduction(self, x: Any, scope: str, *, filters: int) -> Any:
+        """Convolve the even and the odd pixels, and add the bias to both."""
+        del filters
+        paths = [
+            tf.nn.conv2d(path, self._parameters[f"{scope}/path{number}_conv/weights"], 2, "VALID")
+            for number, path in ((1, x), (2, odd_pixels(x)))
+        ]
+        return tf.nn.bias_add(tf.concat(paths, axis=-1), self._parameters[f"{scope}/final_path_bn"])
+
+    def dense(self, x: Any, scope: str, *, units: int) -> Any:
+        """Map [N, C] to [N, units]."""
+        del units
+        return x @ self._parameters[f"{scope}/weights"] + self._parameters[f"{scope}/biases"]
+
+
+def odd_pixels(x: Any) -> Any:
+    """Shift [N, H, W, C] by one row and column, zeros following, so that even steps fall on the odd pixels."""
+    return tf.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1:, 1:]
