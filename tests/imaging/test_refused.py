@@ -1,9 +1,7 @@
 """Files that must be refused, each with a message that helps its sender."""
 
-import struct
 import subprocess
 import sys
-import zlib
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from PIL import Image
 from nasfeat_server.errors import InvalidImageError
 from nasfeat_server.imaging.decode import decode_into
 from nasfeat_server.imaging.types import ImageLimits
+from pictures import black, png
 
 Pixels = npt.NDArray[np.uint8]
 SIGNATURES = [
@@ -28,22 +27,6 @@ SIGNATURES = [
     b"II+\0",
     b"RIFF\x10\0\0\0WEBP",
 ]
-
-
-def png(width: int, height: int, pixels: bytes = b"") -> bytes:
-    """Make a PNG of one gray byte a pixel, whose pixel data is `pixels`, compressed already."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-
-
-def black(width: int, height: int) -> bytes:
-    """Compress the rows of a black picture, a row at a time."""
-    packer = zlib.compressobj(9)
-    return b"".join(packer.compress(bytes(1 + width)) for _ in range(height)) + packer.flush()
 
 
 def test_no_bytes(decode: Any) -> None:

@@ -3,44 +3,29 @@
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import grpc.aio
 import psutil
 import pytest
 
 from nasfeat.v1 import feature_service_pb2_grpc
+from programs import FAKE, SERVER, start_server
 from serving import frame, next_result, opening
-
-_PROGRAM = Path(sys.executable).with_name("nasfeat-server")
-_NOWHERE = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
-_FAKE = ("--engine", "fake", "--weights", "random:0", "--variant", "cifar", *_NOWHERE)
-
-
-async def _start(*options: str) -> tuple[asyncio.subprocess.Process, str, str]:
-    """Start the program; give the process and where it serves gRPC and metrics."""
-    process = await asyncio.create_subprocess_exec(_PROGRAM, *_FAKE, *options, stderr=asyncio.subprocess.PIPE)
-    assert process.stderr
-    while line := (await process.stderr.readline()).decode():
-        if found := re.search(r"serving \S+ on (\S+), metrics on (\S+)", line):
-            return process, found[1], found[2]
-    raise AssertionError(f"the server ended with {await process.wait()}")
 
 
 async def test_sigterm_answers_what_is_in_flight_and_ends_with_0() -> None:
     """SIGTERM with frames in flight on an open stream: each is answered, the stream is told, the exit code is 0."""
-    process, listening, _ = await _start("--weights", "sleep:0.1", "--max-batch", "1")
-    async with grpc.aio.insecure_channel(listening) as channel:
+    running = await start_server(*FAKE, "--weights", "sleep:0.1", "--max-batch", "1")
+    async with grpc.aio.insecure_channel(running.listening) as channel:
         call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
         for request in (opening(), *(frame(number) for number in range(10))):
             await call.write(request)
         results = [await next_result(call)]
-        process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(grpc.aio.AioRpcError):
             while result := await next_result(call):
                 results.append(result)
@@ -48,35 +33,35 @@ async def test_sigterm_answers_what_is_in_flight_and_ends_with_0() -> None:
         assert "the server is stopping" in await call.details()
     assert [result.frame_id for result in results if result] == list(range(len(results)))
     assert len(results) > 1
-    assert await process.wait() == 0
+    assert await running.process.wait() == 0
 
 
 async def test_a_stream_that_does_not_end_is_cut_after_the_grace() -> None:
     """Work that takes longer than the grace does not hold the server up, and the exit code is still 0."""
-    process, listening, _ = await _start("--weights", "sleep:30", "--grace", "0.2")
-    async with grpc.aio.insecure_channel(listening) as channel:
+    running = await start_server(*FAKE, "--weights", "sleep:30", "--grace", "0.2")
+    async with grpc.aio.insecure_channel(running.listening) as channel:
         call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
         for request in (opening(), frame(0)):
             await call.write(request)
         await call.read()
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.process.wait() == 0
 
 
 async def test_a_killed_server_takes_its_replicas_with_it() -> None:
     """Kill -9 of the server: its replicas see the socket close and end by themselves."""
-    process, _, _ = await _start()
-    replicas = psutil.Process(process.pid).children()
-    process.kill()
-    await process.wait()
+    running = await start_server(*FAKE)
+    replicas = running.replicas()
+    running.process.kill()
+    await running.process.wait()
     assert replicas
     assert not psutil.wait_procs(replicas, timeout=30)[1]
 
 
 async def test_metrics_are_served_over_http() -> None:
     """The metrics port answers with the families that the documentation names, and nothing of Python's globals."""
-    process, _, metrics = await _start()
-    response = await asyncio.to_thread(urllib.request.urlopen, f"http://{metrics}/metrics")
+    running = await start_server(*FAKE)
+    response = await asyncio.to_thread(urllib.request.urlopen, f"http://{running.metrics}/metrics")
     with response:
         text = response.read().decode()
     for family in (
@@ -97,8 +82,8 @@ async def test_metrics_are_served_over_http() -> None:
         "process_resident_memory_bytes",
     ):
         assert family in text
-    process.terminate()
-    assert await process.wait() == 0
+    running.process.terminate()
+    assert await running.process.wait() == 0
 
 
 @pytest.mark.parametrize(
@@ -113,7 +98,7 @@ async def test_metrics_are_served_over_http() -> None:
 )
 def test_what_cannot_start_says_why_and_ends_with_2(options: tuple[str, ...], message: str) -> None:
     """A wrong setting is named with what is allowed, on the last line, without a traceback."""
-    ended = subprocess.run([_PROGRAM, *_FAKE, *options], capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run([SERVER, *FAKE, *options], capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert message in ended.stderr.replace("\n", " ")
     assert "Traceback" not in ended.stderr
@@ -121,14 +106,14 @@ def test_what_cannot_start_says_why_and_ends_with_2(options: tuple[str, ...], me
 
 async def test_a_port_in_use_is_found_before_anything_is_loaded() -> None:
     """A second server on the same port is refused at once instead of sharing the first one's clients."""
-    process, listening, _ = await _start()
+    running = await start_server(*FAKE)
     second = await asyncio.create_subprocess_exec(
-        _PROGRAM, *_FAKE, "--listen", listening, stderr=asyncio.subprocess.PIPE
+        SERVER, *FAKE, "--listen", running.listening, stderr=asyncio.subprocess.PIPE
     )
     _, errors = await second.communicate()
-    process.terminate()
-    assert (second.returncode, await process.wait()) == (2, 0)
-    assert f"cannot listen on {listening}" in errors.decode()
+    running.process.terminate()
+    assert (second.returncode, await running.process.wait()) == (2, 0)
+    assert f"cannot listen on {running.listening}" in errors.decode()
 
 
 def test_the_server_process_imports_no_framework() -> None:

@@ -12,7 +12,8 @@ from nasfeat_server.imaging.types import ImageLimits, RawPixels
 # Vectors are comparable only if their pixels were made alike: whoever changes what is written changes this text.
 _DESCRIPTION = """\
 nasfeat preprocessing 1
-encoded: first frame; EXIF orientation applied; 16 bits a channel by the high byte; alpha dropped; CMYK by Pillow;
+encoded: first frame; resized as stored, then turned by its EXIF orientation; 16 bits a channel by the high byte;
+  alpha dropped; CMYK by Pillow;
   JPEG shrunk by 2, 4 or 8 while decoding, to no less than twice the output's longer side
 NV12, I420: BT.601 limited range, planes resized before conversion; chroma repeated where nothing is resized
 RGB_FLOAT32: times 255, rounded half to even
