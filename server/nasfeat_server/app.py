@@ -74,6 +74,7 @@ class App:
                 dispatcher=dispatcher,
                 images=arena.images,
                 decoders=decoders,
+                undecoded=asyncio.Semaphore(2 * _cores()),
                 limits=ImageLimits(max_bytes=config.limits.max_image_bytes, max_pixels=config.limits.max_image_pixels),
                 observer=self._observer,
             )

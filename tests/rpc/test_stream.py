@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import threading
 from collections.abc import AsyncIterator, Iterable
 
 import grpc
@@ -13,6 +15,7 @@ from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
 from nasfeat_server.app import App
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.engines.fake import FAILING_PIXEL
+from nasfeat_server.rpc import frames
 from serving import FAKE, connected, frame, metric, next_result, opening, pixels, running, until
 
 Request = feature_service_pb2.StreamFeaturesRequest
@@ -235,3 +238,27 @@ async def test_a_flood_leaves_the_other_streams_their_turn() -> None:
 async def _drain(call: grpc.aio.StreamStreamCall[Request, Response]) -> None:
     async for _ in call:
         pass
+
+
+async def test_frames_that_wait_to_be_decoded_are_few_however_many_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undecoded images can be large: a stream holds only as many of them as threads can soon work on."""
+    gate = threading.Event()
+
+    def slow(source: object, out: object, limits: object) -> None:
+        gate.wait()
+
+    monkeypatch.setattr(frames, "decode_into", slow)
+    allowed = 2 * len(os.sched_getaffinity(0)) + 1
+    async with running() as app, connected(app) as stub:
+        call = stub.StreamFeatures()
+        await call.write(opening())
+        for number in range(20):
+            await call.write(frame(number, image_pb2.Image(encoded=b"x")))
+        await until(lambda: metric(app, "nasfeat_in_flight_frames") == allowed)
+        # One more turn of everything would show a frame too many.
+        await stub.GetModel(feature_service_pb2.GetModelRequest())
+        assert metric(app, "nasfeat_in_flight_frames") == allowed
+        gate.set()
+        results = [await next_result(call) for _ in range(20)]
+        call.cancel()
+    assert [result.frame_id for result in results if result] == list(range(20))

@@ -43,8 +43,9 @@ class FrameJob:
     ) -> None:
         """Note the arrival."""
         self.frame_id = frame_id
-        self.capture_time = capture_time
-        self.image = image
+        # A copy, since any part of a message keeps all of its memory, the image's too.
+        self.capture_time = Timestamp(seconds=capture_time.seconds, nanos=capture_time.nanos) if capture_time else None
+        self.image: image_pb2.Image | None = image
         self.lane = lane
         self.deadline = deadline
         self.arrived_at = time.monotonic()
@@ -55,6 +56,7 @@ class FrameJob:
         self.slot: int | None = None
         self.decoding: Future[None] | None = None
         self.work: Work | None = None
+        self.has_room = False
         self.finished = False
 
 
@@ -65,17 +67,20 @@ class FramePath:
     Attributes:
         images: the arena's images, uint8 [slots, H, W, 3].
         decoders: the threads that decode.
+        undecoded: room for images that are admitted and not yet decoded. A slot holds an image of the network's size;
+            what it is decoded from can be hundreds of times as large, so that slots alone would not bound memory.
     """
 
     slots: SlotPool
     dispatcher: Dispatcher
     images: npt.NDArray[np.uint8]
     decoders: ThreadPoolExecutor
+    undecoded: asyncio.Semaphore
     limits: ImageLimits
     observer: Observer
 
     async def admit(self, job: FrameJob, *, max_waiting: int | None = None) -> None:
-        """Wait for a slot for `job`, which has just arrived.
+        """Wait for a slot and for room to decode `job`, which has just arrived.
 
         Raises:
             OverloadedError: `max_waiting` images wait already.
@@ -83,6 +88,7 @@ class FramePath:
         self.observer.observe(FrameReceived())
         try:
             job.slot = await self.slots.acquire(max_waiting=max_waiting)
+            job.has_room = await self.undecoded.acquire()
         except asyncio.CancelledError:
             self.abandon((job,))
             raise
@@ -100,6 +106,8 @@ class FramePath:
 
     async def _decode(self, job: FrameJob) -> None:
         started_at = time.monotonic()
+        if job.image is None:
+            raise AssertionError("an image is decoded once")
         source = image_source(job.image)
         out = self.images[job.slot]
         if _is_plain_copy(source, out.shape):
@@ -108,7 +116,7 @@ class FramePath:
         else:
             job.decoding = self.decoders.submit(decode_into, source, out, self.limits)
             await asyncio.wrap_future(job.decoding)
-        job.image.Clear()
+        self._leave_room(job)
         job.stages_s[Stage.DECODE] = time.monotonic() - started_at
 
     async def _execute(self, job: FrameJob) -> None:
@@ -147,6 +155,7 @@ class FramePath:
 
     def _release(self, job: FrameJob) -> None:
         """Give the slot back, if `job` still owns one, as soon as no decoding thread can write to it."""
+        self._leave_room(job)
         slot, job.slot = job.slot, None
         if slot is None:
             return
@@ -155,6 +164,12 @@ class FramePath:
         else:
             loop = asyncio.get_running_loop()
             job.decoding.add_done_callback(lambda _: loop.call_soon_threadsafe(self.slots.release, slot))
+
+    def _leave_room(self, job: FrameJob) -> None:
+        job.image = None
+        if job.has_room:
+            job.has_room = False
+            self.undecoded.release()
 
 
 def result_message(job: FrameJob, identity: feature_pb2.ModelIdentity | None = None) -> feature_service_pb2.FrameResult:
