@@ -1,1 +1,79 @@
-"""The typed Python client of nasfeat."""
+"""The typed Python client of nasfeat: images in, NASNet-A feature vectors out.
+
+    with FeatureClient("localhost:50051") as client:
+        vector = client.extract("photo.jpg").vector
+
+`AsyncFeatureClient` is the same for asyncio programs. `nasfeat_client.testing` has a server for tests.
+"""
+
+from nasfeat_client._client import AsyncFeatureClient
+from nasfeat_client.config import ClientConfig, KeepaliveConfig
+from nasfeat_client.errors import (
+    AccessDeniedError,
+    DeadlinePassedError,
+    ExecutionFailedError,
+    FrameDroppedError,
+    InvalidImageError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NasfeatError,
+    NotSupportedError,
+    OverloadedError,
+    ReplicaLostError,
+    ServerUnavailableError,
+    ShuttingDownError,
+    UnexpectedReplyError,
+)
+from nasfeat_client.images import Frame, Image, PixelFormat, Pixels
+from nasfeat_client.result import FEATURE_VECTOR, FrameError, Result
+from nasfeat_client.sync import FeatureClient
+from nasfeat_client.types import (
+    DeliveryOrder,
+    DropReason,
+    ErrorReason,
+    Limits,
+    ModelIdentity,
+    ModelInfo,
+    OverloadPolicy,
+    Priority,
+    StreamOptions,
+    Timings,
+)
+
+__all__ = [
+    "FEATURE_VECTOR",
+    "AccessDeniedError",
+    "AsyncFeatureClient",
+    "ClientConfig",
+    "DeadlinePassedError",
+    "DeliveryOrder",
+    "DropReason",
+    "ErrorReason",
+    "ExecutionFailedError",
+    "FeatureClient",
+    "Frame",
+    "FrameDroppedError",
+    "FrameError",
+    "Image",
+    "InvalidImageError",
+    "InvalidRequestError",
+    "KeepaliveConfig",
+    "Limits",
+    "ModelIdentity",
+    "ModelInfo",
+    "ModelNotFoundError",
+    "NasfeatError",
+    "NotSupportedError",
+    "OverloadPolicy",
+    "OverloadedError",
+    "PixelFormat",
+    "Pixels",
+    "Priority",
+    "ReplicaLostError",
+    "Result",
+    "ServerUnavailableError",
+    "ShuttingDownError",
+    "StreamOptions",
+    "Timings",
+    "UnexpectedReplyError",
+]

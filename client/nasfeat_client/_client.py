@@ -1,0 +1,166 @@
+"""The client, for asyncio programs."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc.aio
+
+from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
+from nasfeat_client._channel import open_channel
+from nasfeat_client._requests import extract_request, options_message
+from nasfeat_client._results import identity_of, model_of, result_of
+from nasfeat_client._source import Frames, packed_frames
+from nasfeat_client._status import error_of
+from nasfeat_client._stream import CLOSED, open_stream
+from nasfeat_client.config import ClientConfig
+from nasfeat_client.errors import UnexpectedReplyError
+from nasfeat_client.images import Image
+from nasfeat_client.result import Result
+from nasfeat_client.types import ModelInfo, StreamOptions
+
+DEFAULT_TARGET = "localhost:50051"
+
+_Reply = TypeVar("_Reply")
+
+
+class AsyncFeatureClient:
+    """A connection to one nasfeat server, for one event loop.
+
+    It connects at its first call, reconnects by itself, and may serve any number of tasks at once. Use it in an
+    `async with` block, or `close` it.
+
+    Every call raises a `NasfeatError` if it fails, and `RuntimeError` once the client is closed.
+
+    Args:
+        target: "host:port" of the server.
+        config: how to speak to it.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
+        self._target = target
+        self._config = config or ClientConfig()
+        self._channel: grpc.aio.Channel | None = None
+        self._service: feature_service_pb2_grpc.FeatureServiceAsyncStub | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._target}{' closed' * self._closed}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def extract(self, image: Image, *, outputs: Sequence[str] = ()) -> Result:
+        """Turn one image into features.
+
+        Args:
+            image: the picture.
+            outputs: the outputs wanted, by name; none means the feature vector.
+
+        Raises:
+            NasfeatError: the call or the image failed.
+        """
+        request = await asyncio.to_thread(extract_request, image, outputs, self._config.max_message_bytes)
+        reply = await self._answer(self._stub().ExtractFeatures(request, timeout=self._config.call_timeout_s))
+        if len(reply.results) != 1:
+            raise UnexpectedReplyError(f"{self._target} gave {len(reply.results)} results for one image")
+        result = result_of(reply.results[0], identity_of(reply.identity))
+        result.raise_for_error()
+        return result
+
+    def extract_many(self, images: Frames, *, outputs: Sequence[str] = ()) -> AsyncGenerator[Result, None]:
+        """Turn any number of images into features, over one stream: one result for each, in their order.
+
+        An image that fails has its error in its result, and the others go on.
+
+        Args:
+            images: any iterable, which may be endless: it is read only as fast as results are taken.
+            outputs: the outputs wanted, by name; none means the feature vector.
+
+        Raises:
+            NasfeatError: the stream as a whole failed.
+        """
+        return self.stream(images, StreamOptions(outputs=tuple(outputs)))
+
+    async def stream(self, frames: Frames, options: StreamOptions | None = None) -> AsyncGenerator[Result, None]:
+        """Stream frames: exactly one result for each.
+
+        Leaving the loop early ends the call and closes `frames`, if that is a generator; `contextlib.aclosing` makes
+        that happen at once. A plain iterable is run in a thread, so that it may block; leaving waits for the item
+        that it is busy with.
+
+        Args:
+            frames: images, or `Frame`s where ids and capture times matter; may be endless.
+            options: how the stream wants to be served.
+
+        Raises:
+            NasfeatError: the stream as a whole failed; results given before are good.
+        """
+        call = self._stub().StreamFeatures()
+        wanted = options_message(options or StreamOptions(), self._config.window)
+        try:
+            stream = await open_stream(call, wanted, self._target, self._config.call_timeout_s)
+            results = stream.results(packed_frames(frames, self._config.max_message_bytes))
+            async with aclosing(results):
+                async for result in results:
+                    yield result
+        finally:
+            call.cancel()
+
+    async def model(self, name: str = "") -> ModelInfo:
+        """Describe a model.
+
+        Args:
+            name: the model's name; "" means the server's default model.
+
+        Raises:
+            ModelNotFoundError: the server has no such model.
+            NasfeatError: the call failed.
+        """
+        request = feature_service_pb2.GetModelRequest(name=name)
+        reply = await self._answer(self._stub().GetModel(request, timeout=self._config.call_timeout_s))
+        return model_of(reply.model)
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """Describe every model of the server, its default model first.
+
+        Raises:
+            NasfeatError: the call failed.
+        """
+        request = feature_service_pb2.ListModelsRequest()
+        reply = await self._answer(self._stub().ListModels(request, timeout=self._config.call_timeout_s))
+        return tuple(model_of(model) for model in reply.models)
+
+    async def close(self) -> None:
+        """Give up what is under way and disconnect; may be called again."""
+        self._closed = True
+        if self._channel:
+            await self._channel.close()
+
+    def _stub(self) -> "feature_service_pb2_grpc.FeatureServiceAsyncStub":
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        if not self._service:
+            # Not in the constructor, which may run before the event loop does.
+            self._channel = open_channel(self._target, self._config)
+            self._service = feature_service_pb2_grpc.FeatureServiceStub(self._channel)
+        return self._service
+
+    async def _answer(self, call: Awaitable[_Reply]) -> _Reply:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error, self._target) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            # Not this task was cancelled, but the call: another task closed the client.
+            raise RuntimeError(CLOSED) from None

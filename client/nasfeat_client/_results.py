@@ -1,0 +1,108 @@
+"""From the wire to results and models."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from nasfeat.v1 import feature_pb2, feature_service_pb2
+from nasfeat_client.errors import UnexpectedReplyError
+from nasfeat_client.result import Array, FrameError, Result
+from nasfeat_client.types import DropReason, ErrorReason, Limits, ModelIdentity, ModelInfo, Timings
+
+_Reason = TypeVar("_Reason", ErrorReason, DropReason)
+
+
+def result_of(message: feature_service_pb2.FrameResult, identity: ModelIdentity) -> Result:
+    """Read a result; `identity` is that of its stream or call.
+
+    Raises:
+        UnexpectedReplyError: the message has no outcome, or values that do not fit their shape.
+    """
+    outputs: Mapping[str, Array] = {}
+    error = dropped = None
+    match message.WhichOneof("outcome"):
+        case "features":
+            outputs = {feature.output: _array_of(feature) for feature in message.features.features}
+        case "error":
+            error = FrameError(reason=_known(ErrorReason, message.error.reason), message=message.error.message)
+        case "dropped":
+            dropped = _known(DropReason, message.dropped.reason)
+        case None:
+            raise UnexpectedReplyError(f"the result of frame {message.frame_id} has no outcome")
+    return Result(
+        frame_id=message.frame_id,
+        capture_time=_datetime_of(message.capture_time) if message.HasField("capture_time") else None,
+        outputs=MappingProxyType(outputs),
+        error=error,
+        dropped=dropped,
+        identity=identity,
+        timings=_timings_of(message.timings),
+    )
+
+
+def identity_of(message: feature_pb2.ModelIdentity) -> ModelIdentity:
+    """Read a model's identity."""
+    return ModelIdentity(
+        name=message.name,
+        version=message.version,
+        weights_digest=message.weights_digest,
+        precision=message.precision,
+        preprocessing_digest=message.preprocessing_digest,
+        weights_source=message.weights_source,
+        trained=message.trained,
+    )
+
+
+def model_of(message: feature_service_pb2.Model) -> ModelInfo:
+    """Read a model."""
+    limits = message.limits
+    return ModelInfo(
+        identity=identity_of(message.identity),
+        image_height=message.image_height,
+        image_width=message.image_width,
+        feature_length=message.feature_length,
+        outputs=tuple(message.outputs),
+        limits=Limits(
+            max_image_bytes=limits.max_image_bytes,
+            max_image_pixels=limits.max_image_pixels,
+            max_images_per_call=limits.max_images_per_call,
+            max_window=limits.max_window,
+            max_message_bytes=limits.max_message_bytes,
+        ),
+    )
+
+
+def _array_of(feature: feature_pb2.Feature) -> Array:
+    # A view: bytes are immutable, so that the array is read-only.
+    try:
+        return np.frombuffer(feature.values, np.dtype("<f4")).reshape(feature.shape)
+    except ValueError as error:
+        raise UnexpectedReplyError(
+            f"output {feature.output!r} has {len(feature.values)} bytes, which is not float32 {list(feature.shape)}"
+        ) from error
+
+
+def _timings_of(message: feature_pb2.Timings) -> Timings:
+    return Timings(
+        receive_s=message.receive_s,
+        decode_s=message.decode_s,
+        queue_s=message.queue_s,
+        execute_s=message.execute_s,
+        reply_s=message.reply_s,
+    )
+
+
+def _datetime_of(message: Timestamp) -> datetime:
+    return message.ToDatetime(tzinfo=UTC)
+
+
+def _known(reasons: type[_Reason], number: int) -> _Reason:
+    """Read an enum's value, which a newer server may have chosen from a longer list."""
+    try:
+        return reasons(number)
+    except ValueError:
+        return reasons.UNSPECIFIED

@@ -1,0 +1,131 @@
+"""The commands: what they are called and what they take."""
+
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from nasfeat_client.cli import jobs, report
+from nasfeat_client.cli.session import Session
+from nasfeat_client.errors import NasfeatError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_OUTPUT = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="features.npz",
+    show_default=True,
+    help="The file to write; replaced only when all is done.",
+)
+_SESSION = (
+    click.option(
+        "-t",
+        "--target",
+        envvar="NASFEAT_TARGET",
+        show_envvar=True,
+        default="localhost:50051",
+        show_default=True,
+        metavar="HOST:PORT",
+        help="The server.",
+    ),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=60.0,
+        show_default=True,
+        help="Seconds that a call, or the opening of a stream, may take.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and no progress."),
+)
+
+
+class _Rate(click.ParamType[Fraction]):
+    """A positive number, exact: 29.97 is not a binary float."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        try:
+            rate = Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if rate <= 0:
+            self.fail(f"{value!r} is not a number over 0, like 2, 29.97 or 30000/1001", param, ctx)
+        return rate
+
+
+def _with_session(command: _Command) -> _Command:
+    for option in reversed(_SESSION):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="nasfeat")
+def nasfeat() -> None:
+    """Ask a nasfeat server for NASNet-A image features."""
+
+
+@nasfeat.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path())
+@_OUTPUT
+@_with_session
+def extract(photos: tuple[str, ...], output: Path, **session: Any) -> int:
+    """Extract the features of image files.
+
+    Writes an .npz file with `features` (float32 [n, 4032]), `names` and the model's identity. A file that fails is
+    reported and left out; the exit code is then 1.
+    """
+    return jobs.extract(Session(**session), photos, output)
+
+
+@nasfeat.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_OUTPUT
+@click.option("--fps", type=_Rate(), help="Frames to take a second of video, at most.  [default: every frame]")
+@click.option("--max-frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@_with_session
+def video(file: Path, output: Path, fps: Fraction | None, max_frames: int | None, **session: Any) -> int:
+    """Extract the features of a video's frames.
+
+    Writes an .npz file with `features` (float32 [n, 4032]), `timestamps_s`, `frame_ids` (counted from 0 over all
+    frames of the video) and the model's identity.
+    """
+    try:
+        from nasfeat_client.cli import video as decoding  # noqa: PLC0415 - it needs the video extra
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"videos need the video extra: pip install 'nasfeat[video]' ({error})") from error
+    return jobs.video(Session(**session), decoding.Video(file, fps=fps, max_frames=max_frames), output)
+
+
+@nasfeat.command()
+@click.argument("name", default="")
+@_with_session
+def model(name: str, **session: Any) -> int:
+    """Show what the server serves: its default model, or the one called NAME."""
+    opened = Session(**session)
+    with opened.client() as client:
+        report.print_model(client.model(name), as_json=opened.as_json)
+    return 0
+
+
+def run() -> None:
+    """Run the command; the exit code is 0, 1 if something failed, 2 for wrong usage, 130 after Ctrl-C."""
+    try:
+        code = nasfeat.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        code = 130
+    except NasfeatError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,116 @@
+"""Frames of a video file, at the size that the model takes."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import click
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from nasfeat_client.images import Frame
+
+# Matroska rounds timestamps to milliseconds: a frame may seem to come a little before its time.
+_JITTER_S = Fraction(1, 1000)
+
+
+class Video:
+    """A video file, open while its `with` block runs.
+
+    Args:
+        path: the file.
+        fps: frames to take a second of video, at most; None takes every one.
+        max_frames: frames to take at most.
+
+    Attributes:
+        timestamps_s: the presentation time of each frame taken so far, by its number in the file.
+    """
+
+    def __init__(self, path: Path, *, fps: Fraction | None = None, max_frames: int | None = None) -> None:
+        self.timestamps_s: dict[int, float] = {}
+        self._path = path
+        self._fps = fps
+        self._max_frames = max_frames
+        self._container: InputContainer | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._container = av.open(self._path)
+        except av.FFmpegError as error:
+            raise _unreadable(self._path, error) from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise click.ClickException(f"{self._path} has no video stream")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def expected_frames(self) -> int | None:
+        """Estimate how many frames there will be; None if the file does not say."""
+        stream = self._opened.streams.video[0]
+        count = stream.frames
+        if self._fps and self._opened.duration:
+            sampled = math.ceil(self._opened.duration * self._fps / av.time_base)
+            count = min(count or sampled, sampled)
+        return min(count or self._max_frames or 0, self._max_frames or count) or None
+
+    def frames(self, *, height: int, width: int) -> Iterator[Frame]:
+        """Decode the frames wanted: uint8 RGB [height, width, 3] each, upright, with its number in the file.
+
+        Raises:
+            click.ClickException: the file is damaged; the frames before are good.
+        """
+        stream = self._opened.streams.video[0]
+        stream.thread_type = "AUTO"
+        try:
+            for number, time_s, picture in islice(self._due(stream), self._max_frames):
+                self.timestamps_s[number] = float(time_s)
+                yield Frame(_scaled(picture, height=height, width=width), frame_id=number)
+        except av.FFmpegError as error:
+            raise _unreadable(self._path, error) from error
+
+    def _due(self, stream: VideoStream) -> Iterator[tuple[int, Fraction, av.VideoFrame]]:
+        """Give the first frame of each period of the sampling rate, with its number and time."""
+        last_period: int | None = None
+        for number, picture in enumerate(self._opened.decode(stream)):
+            time_s = _time_s(picture, number, stream)
+            period = math.floor((time_s + _JITTER_S) * self._fps) if self._fps else number
+            if period != last_period:
+                yield number, time_s, picture
+            last_period = period
+
+    @property
+    def _opened(self) -> InputContainer:
+        if not self._container:
+            raise RuntimeError("the video is not open")
+        return self._container
+
+
+def _time_s(picture: av.VideoFrame, number: int, stream: VideoStream) -> Fraction:
+    if picture.pts is not None and picture.time_base:
+        return picture.pts * picture.time_base
+    # Raw streams have no timestamps.
+    return number / (stream.average_rate or Fraction(25))
+
+
+def _scaled(picture: av.VideoFrame, *, height: int, width: int) -> npt.NDArray[np.uint8]:
+    # Telephones store upright films lying down, with a note of how to turn them, counterclockwise.
+    turns = round(picture.rotation / 90) % 4
+    if turns % 2:
+        height, width = width, height
+    pixels = picture.reformat(width=width, height=height, format="rgb24").to_ndarray()
+    return np.rot90(pixels, turns)
+
+
+def _unreadable(path: Path, error: av.FFmpegError) -> click.ClickException:
+    return click.ClickException(f"cannot read {path}: {error.strerror}")

@@ -1,0 +1,39 @@
+"""How a client speaks to its server."""
+
+from dataclasses import dataclass, field
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepaliveConfig:
+    """How a connection that died without a word is noticed. Pings are sent only while a call is under way.
+
+    Attributes:
+        interval_s: seconds without traffic before a ping, 30 or more: servers send away clients that ping oftener.
+        timeout_s: seconds without an answer after which the connection is given up.
+    """
+
+    interval_s: float = 30.0
+    timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.interval_s < 30:
+            raise ValueError(f"interval_s is {self.interval_s:g}; it must be 30 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """What a client is configured with; nothing is read from the environment.
+
+    Attributes:
+        max_message_bytes: bytes of one gRPC message, either way. The default fits an image or answer of 64 MiB.
+        window: frames in flight to ask for on each stream; None leaves it to the server.
+        call_timeout_s: seconds that a call, or the opening of a stream, may take; None means for ever.
+        keepalive: how a dead connection is noticed.
+    """
+
+    max_message_bytes: int = 65 * _MIB
+    window: int | None = None
+    call_timeout_s: float | None = 60.0
+    keepalive: KeepaliveConfig = field(default_factory=KeepaliveConfig)

@@ -1,0 +1,83 @@
+"""What comes back for one image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nasfeat_client._status import ERRORS
+from nasfeat_client.errors import FrameDroppedError
+from nasfeat_client.types import DropReason, ErrorReason, ModelIdentity, Timings
+
+FEATURE_VECTOR = "global_pool"
+"""The name of the output that is the feature vector."""
+
+Array: TypeAlias = npt.NDArray[np.float32]
+"""float32 values, read-only: they lie in the very bytes that were received."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameError:
+    """Why one image has no features; other images are not affected.
+
+    Attributes:
+        reason: the kind of failure.
+        message: what was wrong and what is allowed.
+    """
+
+    reason: ErrorReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """The one answer to an image: features, an error, or dropped.
+
+    Attributes:
+        frame_id: the frame's id; without a choice of the caller's, its number in the stream, from 0.
+        capture_time: the frame's capture time in UTC, if it had one.
+        outputs: what the network gave, float32 arrays by the output's name; empty unless `ok`.
+        error: why there are no features, if it failed.
+        dropped: why it was given up, if it was.
+        identity: the model that made, or would have made, this result.
+        timings: where the time went inside the server.
+    """
+
+    frame_id: int
+    capture_time: datetime | None = None
+    outputs: Mapping[str, Array] = field(default_factory=dict)
+    error: FrameError | None = None
+    dropped: DropReason | None = None
+    identity: ModelIdentity
+    timings: Timings
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are features."""
+        return self.error is None and self.dropped is None
+
+    @property
+    def vector(self) -> Array:
+        """The feature vector: float32 [feature length], read-only.
+
+        Raises:
+            NasfeatError: the image failed or was dropped.
+            KeyError: other outputs were asked for.
+        """
+        self.raise_for_error()
+        return self.outputs[FEATURE_VECTOR]
+
+    def raise_for_error(self) -> None:
+        """Do nothing if there are features.
+
+        Raises:
+            NasfeatError: of the kind that `error.reason` names.
+            FrameDroppedError: the frame was dropped.
+        """
+        if self.error:
+            raise ERRORS[self.error.reason](self.error.message)
+        if self.dropped:
+            raise FrameDroppedError(f"frame {self.frame_id} was dropped: {self.dropped.name}")

@@ -1,0 +1,125 @@
+"""The client, for programs without asyncio."""
+
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from nasfeat_client._client import DEFAULT_TARGET, AsyncFeatureClient
+from nasfeat_client._loop import LoopThread
+from nasfeat_client.config import ClientConfig
+from nasfeat_client.images import Frame, Image
+from nasfeat_client.result import Result
+from nasfeat_client.types import ModelInfo, StreamOptions
+
+
+class FeatureClient:
+    """A connection to one nasfeat server: `AsyncFeatureClient`, driven by an event loop in a thread of its own.
+
+    It connects at its first call, reconnects by itself, and may be used by any number of threads at once, also by one
+    that runs an event loop, which then stands still. Use it in a `with` block, or `close` it.
+
+    Every call raises a `NasfeatError` if it fails, and `RuntimeError` once the client is closed.
+
+    Args:
+        target: "host:port" of the server.
+        config: how to speak to it.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
+        self._client = AsyncFeatureClient(target, config=config)
+        self._loop = LoopThread(self._client.close)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._client!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def extract(self, image: Image, *, outputs: Sequence[str] = ()) -> Result:
+        """Turn one image into features.
+
+        Args:
+            image: the picture.
+            outputs: the outputs wanted, by name; none means the feature vector.
+
+        Raises:
+            NasfeatError: the call or the image failed.
+        """
+        return self._loop.run(self._client.extract, image, outputs=outputs)
+
+    def extract_many(
+        self, images: Iterable[Image | Frame], *, outputs: Sequence[str] = ()
+    ) -> Generator[Result, None, None]:
+        """Turn any number of images into features, over one stream: one result for each, in their order.
+
+        An image that fails has its error in its result, and the others go on.
+
+        Args:
+            images: any iterable, which may be endless: it is read, in another thread, only as fast as results are
+                taken.
+            outputs: the outputs wanted, by name; none means the feature vector.
+
+        Raises:
+            NasfeatError: the stream as a whole failed.
+        """
+        return self._each(self._client.extract_many(images, outputs=outputs))
+
+    def stream(
+        self, frames: Iterable[Image | Frame], options: StreamOptions | None = None
+    ) -> Generator[Result, None, None]:
+        """Stream frames: exactly one result for each.
+
+        Leaving the loop early ends the call and closes `frames`, if that is a generator; `contextlib.closing` makes
+        that happen at once. `frames` is run in another thread, so that it may block; leaving waits for the item that
+        it is busy with.
+
+        Args:
+            frames: images, or `Frame`s where ids and capture times matter; may be endless.
+            options: how the stream wants to be served.
+
+        Raises:
+            NasfeatError: the stream as a whole failed; results given before are good.
+        """
+        return self._each(self._client.stream(frames, options))
+
+    def model(self, name: str = "") -> ModelInfo:
+        """Describe a model.
+
+        Args:
+            name: the model's name; "" means the server's default model.
+
+        Raises:
+            ModelNotFoundError: the server has no such model.
+            NasfeatError: the call failed.
+        """
+        return self._loop.run(self._client.model, name)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """Describe every model of the server, its default model first.
+
+        Raises:
+            NasfeatError: the call failed.
+        """
+        return self._loop.run(self._client.models)
+
+    def close(self) -> None:
+        """Give up what is under way, disconnect and end the thread; may be called again."""
+        self._loop.close()
+
+    def _each(self, results: AsyncGenerator[Result, None]) -> Generator[Result, None, None]:
+        async def following() -> Result | None:
+            return await anext(results, None)
+
+        try:
+            while result := self._loop.run(following):
+                yield result
+        finally:
+            # A closed client has ended the stream already.
+            with suppress(RuntimeError):
+                self._loop.run(results.aclose)

@@ -1,0 +1,167 @@
+"""What is asked of the server, and what it says of itself: plain values, frozen."""
+
+import enum
+from dataclasses import dataclass
+
+from nasfeat.v1 import feature_pb2, feature_service_pb2
+
+
+class DeliveryOrder(enum.Enum):
+    """The order of a stream's results."""
+
+    ORDERED = feature_service_pb2.DELIVERY_ORDER_ORDERED
+    """As the frames went."""
+    AS_COMPLETED = feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED
+    """As soon as each is ready."""
+
+
+class OverloadPolicy(enum.Enum):
+    """What a stream wants done with frames that come faster than they can be computed."""
+
+    BLOCK = feature_service_pb2.OVERLOAD_POLICY_BLOCK
+    """The sender waits: nothing is lost."""
+    DROP_OLDEST = feature_service_pb2.OVERLOAD_POLICY_DROP_OLDEST
+    """The oldest waiting frame is answered as dropped."""
+    LATEST_ONLY = feature_service_pb2.OVERLOAD_POLICY_LATEST_ONLY
+    """Only the newest frame waits; for live video."""
+    REJECT = feature_service_pb2.OVERLOAD_POLICY_REJECT
+    """The frame that finds no room is answered with `OverloadedError`."""
+
+
+class Priority(enum.Enum):
+    """A stream's weight when devices are shared out."""
+
+    LOW = feature_service_pb2.PRIORITY_LOW
+    """A quarter of a normal share."""
+    NORMAL = feature_service_pb2.PRIORITY_NORMAL
+    """One share."""
+    HIGH = feature_service_pb2.PRIORITY_HIGH
+    """Four shares."""
+
+
+class ErrorReason(enum.Enum):
+    """The kinds of failure of one image."""
+
+    UNSPECIFIED = feature_pb2.ERROR_REASON_UNSPECIFIED
+    """A kind that this version of the SDK does not know."""
+    INVALID_IMAGE = feature_pb2.ERROR_REASON_INVALID_IMAGE
+    INVALID_REQUEST = feature_pb2.ERROR_REASON_INVALID_REQUEST
+    OVERLOADED = feature_pb2.ERROR_REASON_OVERLOADED
+    DEADLINE_PASSED = feature_pb2.ERROR_REASON_DEADLINE_PASSED
+    SHUTTING_DOWN = feature_pb2.ERROR_REASON_SHUTTING_DOWN
+    EXECUTION_FAILED = feature_pb2.ERROR_REASON_EXECUTION_FAILED
+    REPLICA_LOST = feature_pb2.ERROR_REASON_REPLICA_LOST
+
+
+class DropReason(enum.Enum):
+    """Why a frame was dropped."""
+
+    UNSPECIFIED = feature_service_pb2.DROP_REASON_UNSPECIFIED
+    """A reason that this version of the SDK does not know."""
+    SUPERSEDED = feature_service_pb2.DROP_REASON_SUPERSEDED
+    """A newer frame took its place."""
+    DEADLINE = feature_service_pb2.DROP_REASON_DEADLINE
+    """Its deadline passed while it waited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions:
+    """How a stream wants to be served; the defaults suit a batch job.
+
+    Attributes:
+        outputs: the outputs wanted, by name; none means the feature vector.
+        delivery_order: the order of results.
+        overload_policy: what happens when frames come faster than they can be computed.
+        priority: the stream's weight beside other streams.
+        window: frames in flight; None takes the client's `ClientConfig.window`. The server may grant fewer.
+        frame_deadline_s: how long after its arrival a frame is still worth computing; None means for ever.
+    """
+
+    outputs: tuple[str, ...] = ()
+    delivery_order: DeliveryOrder = DeliveryOrder.ORDERED
+    overload_policy: OverloadPolicy = OverloadPolicy.BLOCK
+    priority: Priority = Priority.NORMAL
+    window: int | None = None
+    frame_deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """Which network, weights and preprocessing made a vector; vectors are comparable only when these are equal.
+
+    Attributes:
+        name: the architecture, e.g. "nasnet_large".
+        version: the version of the weights, as the operator names it.
+        weights_digest: "sha256:" and the digest of the weights.
+        precision: the arithmetic of the device, e.g. "fp32".
+        preprocessing_digest: "sha256:" and the digest of how an image becomes the network's input.
+        weights_source: where the weights came from, e.g. "random:0".
+        trained: False when the weights are random numbers: the vectors then mean nothing.
+    """
+
+    name: str
+    version: str
+    weights_digest: str
+    precision: str
+    preprocessing_digest: str
+    weights_source: str
+    trained: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of one image went inside the server, in seconds.
+
+    Attributes:
+        receive_s: from its arrival until there was room for it.
+        decode_s: decoding and resizing.
+        queue_s: waiting for a batch.
+        execute_s: in the network, with the hand-over to a device.
+        reply_s: waiting to be sent.
+    """
+
+    receive_s: float = 0.0
+    decode_s: float = 0.0
+    queue_s: float = 0.0
+    execute_s: float = 0.0
+    reply_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The bounds that a server is configured with.
+
+    Attributes:
+        max_image_bytes: bytes of one image, encoded or raw.
+        max_image_pixels: height x width of one image.
+        max_images_per_call: images in one unary call.
+        max_window: frames in flight on one stream.
+        max_message_bytes: bytes of one gRPC message.
+    """
+
+    max_image_bytes: int
+    max_image_pixels: int
+    max_images_per_call: int
+    max_window: int
+    max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a model takes and gives.
+
+    Attributes:
+        identity: which model this is.
+        image_height: rows of the network's input.
+        image_width: columns of the network's input.
+        feature_length: values in the feature vector.
+        outputs: the outputs that can be asked for, the default one first.
+        limits: what one call and one stream may ask for.
+    """
+
+    identity: ModelIdentity
+    image_height: int
+    image_width: int
+    feature_length: int
+    outputs: tuple[str, ...]
+    limits: Limits

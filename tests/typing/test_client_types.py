@@ -1,0 +1,67 @@
+"""What type checkers make of the SDK: `mypy --strict` reads this file, and running it needs no server."""
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pillow
+
+from nasfeat_client import (
+    AsyncFeatureClient,
+    DropReason,
+    FeatureClient,
+    Frame,
+    FrameError,
+    Image,
+    ModelIdentity,
+    ModelInfo,
+    PixelFormat,
+    Pixels,
+    Result,
+)
+
+
+def sync_surface(client: FeatureClient) -> None:
+    """Every method of the synchronous client."""
+    with client as entered:
+        assert_type(entered, FeatureClient)
+    assert_type(client.extract("photo.jpg"), Result)
+    assert_type(client.extract_many([Path("photo.jpg")]), Generator[Result, None, None])
+    assert_type(client.stream([Frame(b"photo", frame_id=1), b"photo"]), Generator[Result, None, None])
+    assert_type(client.model(), ModelInfo)
+    assert_type(client.models(), tuple[ModelInfo, ...])
+
+
+async def async_surface(client: AsyncFeatureClient) -> None:
+    """Every method of the asynchronous client."""
+    async with client as entered:
+        assert_type(entered, AsyncFeatureClient)
+    assert_type(await client.extract(b"photo"), Result)
+    assert_type(client.extract_many(["photo.jpg"]), AsyncGenerator[Result, None])
+    assert_type(client.stream(client_frames()), AsyncGenerator[Result, None])
+    assert_type(await client.model(), ModelInfo)
+    assert_type(await client.models(), tuple[ModelInfo, ...])
+
+
+async def client_frames() -> AsyncGenerator[Frame, None]:
+    """Frames from a coroutine."""
+    yield Frame(b"photo")
+
+
+def fields(result: Result) -> None:
+    """What a result has."""
+    assert_type(result.vector, npt.NDArray[np.float32])
+    assert_type(result.outputs, Mapping[str, npt.NDArray[np.float32]])
+    assert_type(result.ok, bool)
+    assert_type(result.error, FrameError | None)
+    assert_type(result.dropped, DropReason | None)
+    assert_type(result.identity, ModelIdentity)
+
+
+def test_all_kinds_of_images_are_images() -> None:
+    """Each of these is an `Image` to mypy."""
+    floats = Pixels(np.zeros((2, 2, 3), np.float32), pixel_format=PixelFormat.RGB_FLOAT32)
+    images: list[Image] = ["a", Path("a"), b"a", np.zeros((2, 2, 3), np.uint8), floats, Pillow.new("RGB", (2, 2))]
+    assert len(images) == 6
