@@ -1,0 +1,56 @@
+"""The README tells the truth: its example runs, its options and metrics exist, and it stays short."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from serving import running
+
+_README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+async def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
+    """The example, with nothing changed but the port, prints a line for each of its images."""
+    Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(tmp_path / "photo.jpg")
+    (tmp_path / "broken.jpg").write_bytes((tmp_path / "photo.jpg").read_bytes()[:200])
+    code = re.search(r"```python\n(.*?)```", _README, re.DOTALL)
+    assert code
+    async with running(variant="large") as app:
+        example = code[1].replace("localhost:50051", str(app.listening))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", example, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        printed, errors = (text.decode() for text in await process.communicate())
+    assert process.returncode == 0, errors
+    lines = printed.splitlines()
+    assert len(lines) == 7
+    assert "truncated" in lines[1]
+
+
+def test_every_option_named_exists() -> None:
+    """Each `--option` of the table of server options is one of `nasfeat-server --help`."""
+    program = Path(sys.executable).with_name("nasfeat-server")
+    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    named = set(re.findall(r"^\| `(--[a-z-]+)", _README, re.MULTILINE))
+    assert named
+    assert all(option in told for option in named)
+
+
+async def test_every_metric_named_exists() -> None:
+    """Each metric of the paragraph on Prometheus is in the server's registry."""
+    paragraph = _README.split("Prometheus metrics begin with `nasfeat_`:")[1].split("Health checks")[0]
+    named = {name.removesuffix("_total").removesuffix("_info") for name in re.findall(r"`([a-z_]+)[`{]", paragraph)}
+    async with running() as app:
+        there = {family.name.removeprefix("nasfeat_") for family in app._observer.registry.collect()}
+    assert len(named) > 12
+    assert named <= there
+
+
+def test_the_readme_stays_short() -> None:
+    """Under two hundred lines."""
+    assert len(_README.splitlines()) < 200
