@@ -183,9 +183,9 @@ class Timings(_message.Message):
     decode_s: _builtins.float
     """Decoding and resizing, including the wait for a decoding thread."""
     queue_s: _builtins.float
-    """Waiting to be taken into a batch, including batches lost with a replica."""
+    """Waiting to be taken into a batch and for the device, including time lost with a replica."""
     execute_s: _builtins.float
-    """From the batch's hand-over to a replica until its results were there."""
+    """On the device, with the rest of its batch."""
     reply_s: _builtins.float
     """Waiting to be sent: for earlier frames of an ordered stream, and for a slow reader."""
     def __init__(

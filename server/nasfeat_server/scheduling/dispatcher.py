@@ -72,7 +72,6 @@ class Dispatcher:
                 batches.create_task(self._run(seat, batch))
 
     async def _run(self, seat: Seat, batch: Batch) -> None:
-        started_at = time.monotonic()
         try:
             busy_s = await seat.executor.run([work.slot for work in batch.works])
         except ReplicaLostError as error:
@@ -81,18 +80,18 @@ class Dispatcher:
         except ExecutionFailedError as error:
             self._isolate(batch, error)
         else:
-            self._complete(seat.executor.device, batch, started_at, busy_s)
+            self._complete(seat.executor.device, batch, busy_s)
         finally:
             self._queue.finished(seat)
 
-    def _complete(self, device: str, batch: Batch, started_at: float, busy_s: float) -> None:
-        execute_s = time.monotonic() - started_at
+    def _complete(self, device: str, batch: Batch, busy_s: float) -> None:
+        now = time.monotonic()
         for work in batch.works:
             features = self._collect(work.slot)
             self._slots.release(work.slot)
             if not work.done.done():
-                queue_s = started_at - work.queued_at
-                work.done.set_result(Execution(features=features, queue_s=queue_s, execute_s=execute_s, device=device))
+                queue_s = now - work.queued_at - busy_s
+                work.done.set_result(Execution(features=features, queue_s=queue_s, execute_s=busy_s, device=device))
         self._observer.observe(
             BatchFinished(device=device, size=len(batch.works), close_reason=batch.close_reason, busy_s=busy_s)
         )

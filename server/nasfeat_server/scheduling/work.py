@@ -10,8 +10,8 @@ class Execution:
 
     Attributes:
         features: the feature vector, float32 little-endian.
-        queue_s: seconds from submission until a replica took it for the last time.
-        execute_s: seconds with the replica that finished it.
+        queue_s: seconds from submission until now, but for those on the device.
+        execute_s: seconds that the device worked on its batch.
         device: that replica's device.
     """
 
