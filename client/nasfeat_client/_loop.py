@@ -1,6 +1,7 @@
 """An event loop in a thread of its own, for callers that have none or are busy on theirs."""
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
@@ -81,6 +82,7 @@ class LoopThread:
             self._closed = True
         if self._thread:
             self._thread.join()
+        atexit.unregister(self.close)
         for job in tuple(self._jobs):
             # It came too late for the loop to start it.
             if not job.ended.done():
@@ -94,6 +96,8 @@ class LoopThread:
             # A daemon: a client that was never closed must not keep its program from ending.
             self._thread = threading.Thread(target=self._serve, args=(started,), name="nasfeat-client", daemon=True)
             self._thread.start()
+            # Later, when a generator that was left open is collected, the thread would be gone without a word.
+            atexit.register(self.close)
             self._loop = started.result()
         return self._loop
 

@@ -103,20 +103,25 @@ async def _serving_rows(table: Table, progress: Progress, *, frames: int, rounds
     ):
         bare, served = [], []
         for _ in range(rounds):
-            bare.append(await pump(echo.address, frames=frames))
+            bare.append(await pump(echo, frames=frames))
             progress.advance(task)
-            served.append(await pump(server.address, frames=frames))
+            served.append(await pump(server, frames=frames))
             progress.advance(task)
-        _add(table, "331x331 raw frames, fake engine: server", served, "grpc.aio echo", bare)
+        name, reference = "331x331 raw frames, fake engine: server", "grpc.aio echo"
+        _add(table, name, [one.frames_per_s for one in served], reference, [one.frames_per_s for one in bare])
+        name = "  processor time of the server's process"
+        _add(table, name, [one.cpu_us for one in served], reference, [one.cpu_us for one in bare], "us a frame")
         _add_memory(table, server)
 
 
-def _add(table: Table, name: str, served: list[float], reference: str, bare: list[float]) -> None:
+def _add(
+    table: Table, name: str, served: list[float], reference: str, bare: list[float], unit: str = "a second"
+) -> None:
     ratios = [one / other for one, other in zip(served, bare, strict=True)]
     table.add_row(
         name,
-        f"{statistics.median(served):.2f}/s",
-        f"{reference} {statistics.median(bare):.2f}/s",
+        f"{statistics.median(served):.4g} {unit}",
+        f"{reference} {statistics.median(bare):.4g} {unit}",
         f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
     )
 
@@ -135,7 +140,7 @@ async def _bench(*, variant: str, batch: int, images: int, frames: int, rounds: 
     for heading in ("what", "nasfeat", "reference", "ratio: median (range)"):
         table.add_column(heading, no_wrap=True)
     with Progress(console=Console(stderr=True)) as progress:
-        await _serving_rows(table, progress, frames=frames, rounds=rounds)
+        await _serving_rows(table, progress, frames=frames, rounds=3 * rounds)
         await _engine_rows(table, progress, variant=variant, batch=batch, images=images, rounds=rounds)
     console.print(table)
 
@@ -143,9 +148,9 @@ async def _bench(*, variant: str, batch: int, images: int, frames: int, rounds: 
 @click.command(context_settings={"show_default": True})
 @click.option("--variant", default="large", help="The network for the engine's rows.")
 @click.option("--batch", default=4, help="The batch size of the engine's rows.")
-@click.option("--images", default=24, help="Images in a round of the engine's rows.")
-@click.option("--frames", default=2000, help="Frames in a round of the serving row.")
-@click.option("--rounds", default=5, help="Rounds; each measures the reference and the server in turn.")
+@click.option("--images", default=40, help="Images in a round of the engine's rows.")
+@click.option("--frames", default=1000, help="Frames in a round of the serving rows.")
+@click.option("--rounds", default=5, help="Rounds of the engine's rows; the serving rows take three times as many.")
 def main(**options: int | str) -> None:
     """Measure nasfeat against its references, print a table."""
     asyncio.run(_bench(**options))  # type: ignore[arg-type]

@@ -26,6 +26,11 @@ class Program:
     process: psutil.Process
     start_s: float
 
+    def cpu_s(self) -> float:
+        """Read the processor time that the server's own process has used."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
     def memory_mb(self) -> tuple[float, list[float]]:
         """Read the resident memory without the shared arena: of the server and of each of its replicas, in MB."""
         return _private_mb(self.process), [_private_mb(child) for child in self.process.children()]
@@ -74,30 +79,38 @@ def photographs(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
 
 
-async def pump(address: str, *, frames: int, window: int = 32) -> float:
-    """Send `frames` raw frames over one stream with the bare stub; returns frames a second."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pumped:
+    """What a round of frames took: frames a second, and processor time of the server's process for each."""
+
+    frames_per_s: float
+    cpu_us: float
+
+
+async def pump(server: Program, *, frames: int, window: int = 32) -> Pumped:
+    """Send `frames` raw frames over one stream with the bare stub."""
     image = image_pb2.Image(
         raw=image_pb2.RawImage(
             data=photographs(1).tobytes(), pixel_format=image_pb2.PIXEL_FORMAT_RGB8, height=SIZE, width=SIZE
         )
     )
     room = asyncio.Semaphore(window)
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(server.address) as channel:
         call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
         options = feature_service_pb2.StreamOptions(window=window)
         await call.write(feature_service_pb2.StreamFeaturesRequest(options=options))
         await call.read()
-        started_at = time.perf_counter()
+        started_at, cpu_s = time.perf_counter(), server.cpu_s()
         sending = asyncio.ensure_future(_send(call, image, frames, room))
         for _ in range(frames):
             reply: Any = await call.read()
             if not reply.result.HasField("features"):
                 raise RuntimeError(str(reply))
             room.release()
-        elapsed_s = time.perf_counter() - started_at
+        elapsed_s, cpu_s = time.perf_counter() - started_at, server.cpu_s() - cpu_s
         await sending
         await call.done_writing()
-    return frames / elapsed_s
+    return Pumped(frames_per_s=frames / elapsed_s, cpu_us=cpu_s / frames * 1e6)
 
 
 async def _send(call: Any, image: image_pb2.Image, frames: int, room: asyncio.Semaphore) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import itertools
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -128,3 +130,14 @@ def test_an_unused_client_starts_nothing() -> None:
         assert threading.active_count() == threads
         assert "localhost:50051" in repr(client)
     assert threading.active_count() == threads
+
+
+def test_a_forgotten_client_does_not_keep_its_program(threaded_server: FakeFeatureServer) -> None:
+    """A program that ends with a client and an endless stream open ends, and says nothing of it."""
+    program = (
+        "import itertools, nasfeat_client\n"
+        f"results = nasfeat_client.FeatureClient({threaded_server.target!r}).stream(itertools.repeat(b'picture'))\n"
+        "assert next(results).ok\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
