@@ -139,6 +139,9 @@ class _Stream:
                     self._received += 1
                     self._server.seen.add_frame(request.frame.frame_id, self._received - self._answered)
                     previous = tasks.create_task(self._answer(request.frame, previous if self._ordered else None))
+        except* grpc.aio.BaseError:
+            # The client is gone.
+            ended = False
         except* _StreamEndedError:
             ended = True
         if ended:
@@ -183,8 +186,8 @@ class FakeServicer(FeatureServiceServicer):
         request_iterator: AsyncIterator[feature_service_pb2.StreamFeaturesRequest],
         context: _StreamContext,
     ) -> None:
-        await _refuse(context, self._server.script.refusal)
         options = (await anext(request_iterator)).options
+        await _refuse(context, self._server.script.refusal)
         model = self._server.model
         options.window = min(options.window or model.limits.max_window, model.limits.max_window)
         granted = feature_service_pb2.StreamGranted(

@@ -28,7 +28,8 @@ class FeatureClient:
 
     def __init__(self, target: str = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
         self._client = AsyncFeatureClient(target, config=config)
-        self._loop = LoopThread(self._client.close)
+        self._loop = LoopThread(self._end)
+        self._open: set[AsyncGenerator[Result, None]] = set()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._client!r}>"
@@ -116,6 +117,7 @@ class FeatureClient:
         async def following() -> Result | None:
             return await anext(results, None)
 
+        self._open.add(results)
         try:
             while result := self._loop.run(following):
                 yield result
@@ -123,3 +125,11 @@ class FeatureClient:
             # A closed client has ended the stream already.
             with suppress(RuntimeError):
                 self._loop.run(results.aclose)
+            self._open.discard(results)
+
+    async def _end(self) -> None:
+        await self._client.close()
+        for results in tuple(self._open):
+            # Those that a thread waits for have just ended by themselves.
+            with suppress(RuntimeError):
+                await results.aclose()

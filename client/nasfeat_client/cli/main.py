@@ -45,19 +45,18 @@ _SESSION = (
 )
 
 
-class _Rate(click.ParamType[Fraction]):
-    """A positive number, exact: 29.97 is not a binary float."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        try:
-            rate = Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
-        if rate <= 0:
-            self.fail(f"{value!r} is not a number over 0, like 2, 29.97 or 30000/1001", param, ctx)
-        return rate
+def _rate(context: click.Context, parameter: click.Parameter, value: str | None) -> Fraction | None:
+    """Read a positive number, exactly: 29.97 is not a binary float."""
+    if value is None:
+        return None
+    try:
+        rate = Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        problem = f"{value!r} is not a number over 0, like 2, 29.97 or 30000/1001"
+        raise click.BadParameter(problem, context, parameter)
+    return rate
 
 
 def _with_session(command: _Command) -> _Command:
@@ -88,7 +87,9 @@ def extract(photos: tuple[str, ...], output: Path, **session: Any) -> int:
 @nasfeat.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_OUTPUT
-@click.option("--fps", type=_Rate(), help="Frames to take a second of video, at most.  [default: every frame]")
+@click.option(
+    "--fps", callback=_rate, metavar="NUMBER", help="Frames to take a second of video, at most.  [default: every frame]"
+)
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @_with_session
 def video(file: Path, output: Path, fps: Fraction | None, max_frames: int | None, **session: Any) -> int:
