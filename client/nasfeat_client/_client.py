@@ -1,10 +1,10 @@
 """The client, for asyncio programs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc.aio
 
@@ -44,6 +44,7 @@ class AsyncFeatureClient:
         self._config = config or ClientConfig()
         self._channel: grpc.aio.Channel | None = None
         self._service: feature_service_pb2_grpc.FeatureServiceAsyncStub | None = None
+        self._calls: set[grpc.aio.Call] = set()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -104,6 +105,7 @@ class AsyncFeatureClient:
             NasfeatError: the stream as a whole failed; results given before are good.
         """
         call = self._stub().StreamFeatures()
+        self._calls.add(call)
         wanted = options_message(options or StreamOptions(), self._config.window)
         try:
             stream = await open_stream(call, wanted, self._target, self._config.call_timeout_s)
@@ -112,6 +114,7 @@ class AsyncFeatureClient:
                 async for result in results:
                     yield result
         finally:
+            self._calls.discard(call)
             call.cancel()
 
     async def model(self, name: str = "") -> ModelInfo:
@@ -141,6 +144,9 @@ class AsyncFeatureClient:
     async def close(self) -> None:
         """Give up what is under way and disconnect; may be called again."""
         self._closed = True
+        # Before grpcio 1.84 closing a channel leaves whoever waits for a reply waiting.
+        for call in tuple(self._calls):
+            call.cancel()
         if self._channel:
             await self._channel.close()
 
@@ -153,7 +159,8 @@ class AsyncFeatureClient:
             self._service = feature_service_pb2_grpc.FeatureServiceStub(self._channel)
         return self._service
 
-    async def _answer(self, call: Awaitable[_Reply]) -> _Reply:
+    async def _answer(self, call: "grpc.aio.UnaryUnaryCall[Any, _Reply]") -> _Reply:
+        self._calls.add(call)
         try:
             return await call
         except grpc.aio.AioRpcError as error:
@@ -164,3 +171,5 @@ class AsyncFeatureClient:
                 raise
             # Not this task was cancelled, but the call: another task closed the client.
             raise RuntimeError(CLOSED) from None
+        finally:
+            self._calls.discard(call)
