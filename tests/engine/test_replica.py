@@ -114,6 +114,20 @@ async def test_weights_that_do_not_load_refuse_the_start(arena: Arena) -> None:
     await replica.close()
 
 
+async def test_what_the_process_writes_is_kept_for_the_log(arena: Arena) -> None:
+    """A traceback of the engine does not go to the terminal: its last lines are there when somebody asks."""
+    replica = _make(arena)
+    await replica.start()
+    relaying = asyncio.ensure_future(replica.relay_log())
+    await replica.warm_up()
+    arena.images[0, 0, 0] = FAILING_PIXEL
+    with pytest.raises(ExecutionFailedError):
+        await replica.run([0])
+    await replica.close()
+    await relaying
+    assert replica.last_words.endswith("ValueError: the batch holds an image with the failing pixel")
+
+
 async def test_close_ends_the_process_and_calls_under_way(arena: Arena) -> None:
     """After close there is no process, and a batch that was running is reported lost."""
     replica = _make(arena, weights="sleep:0.2")

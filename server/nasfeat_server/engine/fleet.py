@@ -68,42 +68,45 @@ class Fleet:
         """
         async with asyncio.TaskGroup() as devices:
             for placement in self._placements:
-                devices.create_task(self._keep_alive(placement))
+                devices.create_task(self._keep_alive(placement, devices))
 
-    async def _keep_alive(self, placement: Placement) -> None:
+    async def _keep_alive(self, placement: Placement, tasks: asyncio.TaskGroup) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
             started_at = time.monotonic()
-            cause = await self._live(placement)
+            cause = await self._live(placement, tasks)
             self._observer.observe(ReplicaDied(device=placement.device, cause=cause))
             if time.monotonic() - started_at > _HEALTHY_AFTER_S:
                 pause_s = _FIRST_PAUSE_S
-            _log.warning("replica %s is gone (%s): restarting in %g s", placement.device, cause, pause_s)
+            _log.info("replica %s starts again in %g s", placement.device, pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    async def _live(self, placement: Placement) -> str:
+    async def _live(self, placement: Placement, tasks: asyncio.TaskGroup) -> str:
         """Run one replica from birth to death; returns why it died."""
         replica = self._make(placement)
         started_at = time.monotonic()
         try:
             await replica.start()
+            tasks.create_task(replica.relay_log())
             self._agree(await replica.warm_up())
             self._mark(placement.device, up=True)
             start_s = time.monotonic() - started_at
             self._observer.observe(ReplicaReady(device=placement.device, start_s=start_s))
             _log.info("replica %s (pid %s) is warm after %.1f s", placement.device, replica.pid, start_s)
-            return await self._serve_until_lost(replica)
+            cause = await self._serve_until_lost(replica)
         except (ReplicaLostError, ConfigurationError) as error:
             # What fails before the server has ever been ready is the operator's to mend; afterwards the other
             # replicas serve on, and the cause may pass.
             if isinstance(error, ConfigurationError) and not self._first_warm.is_set():
                 raise
             _log.error("replica %s did not start: %s", placement.device, error)
-            return "failed_start"
+            cause = "failed_start"
         finally:
             self._mark(placement.device, up=False)
             await replica.close()
+        _log.warning("%r is gone: %s; it last wrote:\n%s", replica, cause, replica.last_words or "nothing")
+        return cause
 
     async def _serve_until_lost(self, replica: Replica) -> str:
         async with asyncio.TaskGroup() as life:

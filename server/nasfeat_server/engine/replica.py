@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class Replica:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._last_words: deque[str] = deque(maxlen=20)
         self._hung = False
         self._closing = False
         self._dead = False
@@ -62,6 +64,11 @@ class Replica:
         """The process id once started."""
         return self._process.pid if self._process else None
 
+    @property
+    def last_words(self) -> str:
+        """The last lines that the process wrote and `relay_log` has read."""
+        return "\n".join(self._last_words)
+
     async def start(self) -> None:
         """Start the process; it then loads by itself."""
         ours, theirs = socket.socketpair()
@@ -78,11 +85,21 @@ class Replica:
                 "nasfeat_server.engine.worker",
                 json.dumps(start),
                 pass_fds=(self._arena.fd, theirs.fileno()),
+                stderr=asyncio.subprocess.PIPE,
                 env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | dict(self._placement.environment),
                 # A Ctrl-C at the terminal is for the server, which then stops its replicas in order.
                 start_new_session=True,
             )
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
+
+    async def relay_log(self) -> None:
+        """Pass on what the process writes, until it ends: at debug level, since frameworks talk about themselves."""
+        if not self._process or not self._process.stderr:
+            return
+        while chunk := await self._process.stderr.read(2**16):
+            for line in chunk.decode(errors="replace").splitlines():
+                self._last_words.append(line)
+                _log.debug("replica %s (pid %s) wrote: %s", self.device, self.pid, line)
 
     async def warm_up(self) -> ModelDescription:
         """Return when every batch size has run once.
@@ -109,6 +126,7 @@ class Replica:
         async with self._turn:
             message = await self._answer()
         if "failed" in message:
+            _log.warning("replica %s failed on a batch of %d: %s", self.device, len(slots), message["failed"])
             raise ExecutionFailedError(message["failed"])
         return float(message["done"])
 
