@@ -134,7 +134,7 @@ def _add_memory(table: Table, server: Program) -> None:
 
 
 async def _bench(*, variant: str, batch: int, images: int, frames: int, rounds: int) -> None:
-    console = Console(width=118, soft_wrap=True)
+    console = Console(width=124)
     cores = len(os.sched_getaffinity(0))
     table = Table(title=f"nasfeat on {cores} cores, {platform.machine()}, Python {platform.python_version()}")
     for heading in ("what", "nasfeat", "reference", "ratio: median (range)"):
