@@ -114,6 +114,15 @@ async def test_weights_that_do_not_load_refuse_the_start(arena: Arena) -> None:
     await replica.close()
 
 
+async def test_a_long_refusal_arrives_whole(arena: Arena) -> None:
+    """A list of everything that is wrong with a checkpoint may be long: no line is too long for the pipe."""
+    replica = _make(arena, weights="x" * 100_000)
+    await replica.start()
+    with pytest.raises(ConfigurationError, match=r"not 'x{100000}'"):
+        await replica.warm_up()
+    await replica.close()
+
+
 async def test_what_the_process_writes_is_kept_for_the_log(arena: Arena) -> None:
     """A traceback of the engine does not go to the terminal: its last lines are there when somebody asks."""
     replica = _make(arena)

@@ -74,6 +74,16 @@ def test_every_difference_is_named(
     assert "does not hold tiny_cifar; 5 variables differ" in str(caught.value)
 
 
+def test_another_network_s_checkpoint_gives_a_list_that_ends(tiny_cifar: "Reference", tiny_mobile: "Reference") -> None:
+    """Hundreds of differences are counted, the first fifty named."""
+    with pytest.raises(WeightsError) as caught:
+        load_weights(str(tiny_mobile.checkpoint), tiny_cifar.spec)
+    first, *named, last = str(caught.value).splitlines()
+    count = int(first.split(";")[1].split()[0])
+    assert len(named) == 50
+    assert last == f"  and {count - 50} more"
+
+
 def test_half_a_classifier_is_an_error(
     tiny_cifar: "Reference", read_variables: "Reader", write_checkpoint: "Writer"
 ) -> None:

@@ -90,7 +90,8 @@ class Replica:
                 # A Ctrl-C at the terminal is for the server, which then stops its replicas in order.
                 start_new_session=True,
             )
-        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        # The limit is on one line: the reasons not to start can be many.
+        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
 
     async def relay_log(self) -> None:
         """Pass on what the process writes, until it ends: at debug level, since frameworks talk about themselves."""

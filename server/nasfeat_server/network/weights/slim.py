@@ -12,6 +12,8 @@ from nasfeat_server.network.spec import NetworkSpec
 
 Array = npt.NDArray[np.float32]
 
+# The checkpoint of another network differs in everything; a screen of that says enough.
+_LISTED = 50
 _SHADOW = "/ExponentialMovingAverage"
 
 
@@ -84,7 +86,9 @@ def _match(
         elif source in shapes and dtypes[source].name != "float32":
             problems.append(f"wrong type: {source} is {dtypes[source].name}, expected float32")
     if problems:
-        lines = "\n  ".join(problems)
+        more = len(problems) - _LISTED
+        listed = problems[:_LISTED] + [f"and {more} more"] * (more > 0)
+        lines = "\n  ".join(listed)
         raise WeightsError(f"{prefix} does not hold {spec.name}; {len(problems)} variables differ:\n  {lines}")
     return sources
 
