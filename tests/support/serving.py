@@ -13,6 +13,8 @@ from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc, image_pb2
 from nasfeat_server.app import App
 from nasfeat_server.config import Endpoint, ServerConfig
 
+Request = feature_service_pb2.StreamFeaturesRequest
+
 _ANY_PORT = Endpoint(host="127.0.0.1", port=0)
 
 FAKE = ServerConfig(

@@ -57,7 +57,7 @@ class FrameJob:
         self.decoding: Future[None] | None = None
         self.work: Work | None = None
         self.has_room = False
-        self.finished = False
+        self.under_way = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,7 @@ class FramePath:
         Raises:
             OverloadedError: `max_waiting` images wait already.
         """
+        job.under_way = True
         self.observer.observe(FrameReceived())
         try:
             job.slot = await self.slots.acquire(max_waiting=max_waiting)
@@ -149,8 +150,8 @@ class FramePath:
             self._finish(job, Outcome.EXPIRED if expired else Outcome.CANCELLED, "")
 
     def _finish(self, job: FrameJob, outcome: Outcome, reason: str) -> None:
-        if not job.finished:
-            job.finished = True
+        if job.under_way:
+            job.under_way = False
             self.observer.observe(FrameFinished(outcome=outcome, reason=reason, stages_s=job.stages_s))
 
     def _release(self, job: FrameJob) -> None:

@@ -52,6 +52,8 @@ class StreamSession:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._reader = tasks.create_task(self._read(requests, lane, tasks))
+                # A callback, since a task that is cancelled before its first step runs nothing of its own.
+                self._reader.add_done_callback(self._end_reading)
                 await self._write()
         finally:
             self._path.abandon(tuple(self._answering))
@@ -82,9 +84,10 @@ class StreamSession:
                 await self._room.acquire()
         except InvalidRequestError as error:
             self._failure = error
-        finally:
-            self._reading = False
-            self._outbox.put_nowait(None)
+
+    def _end_reading(self, _: asyncio.Task[None]) -> None:
+        self._reading = False
+        self._outbox.put_nowait(None)
 
     def _next_job(self, request: feature_service_pb2.StreamFeaturesRequest, lane: int) -> FrameJob:
         if request.WhichOneof("message") != "frame":
