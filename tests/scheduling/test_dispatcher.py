@@ -192,6 +192,24 @@ async def test_the_batch_that_waited_beside_the_fatal_one_is_not_blamed(bench: _
             await work.done
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3, 4])
+async def test_a_batch_taken_in_the_moment_of_a_death_is_not_lost(bench: _Bench, turns: int) -> None:
+    """Serving is cancelled because the replica died, in any turn after it took a batch: another replica runs it."""
+    dying = bench.executor()
+    dying.gate.clear()
+    serving = asyncio.ensure_future(bench.dispatcher.serve(dying))
+    await _settle()
+    work = await bench.submit(1)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    async with _serving(bench, bench.executor("fake:1")):
+        execution = await work.done
+    assert execution.device == "fake:1"
+    assert bench.slots.in_use == 0
+
+
 async def test_an_image_that_the_engine_refuses_fails_alone(bench: _Bench) -> None:
     """When a batch fails on a living replica, its images run one by one and only the bad one has an error."""
     executor = bench.executor()

@@ -1,6 +1,7 @@
 """Between those who wait for features and the replicas: carries out what `policy` decides and failures ask for."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -69,7 +70,8 @@ class Dispatcher:
         async with asyncio.TaskGroup() as batches:
             while True:
                 batch = await self._queue.take(seat)
-                batches.create_task(self._run(seat, batch))
+                running = batches.create_task(self._run(seat, batch))
+                running.add_done_callback(functools.partial(self._ended, seat, batch))
 
     async def _run(self, seat: Seat, batch: Batch) -> None:
         try:
@@ -81,8 +83,14 @@ class Dispatcher:
             self._isolate(batch, error)
         else:
             self._complete(seat.executor.device, batch, busy_s)
-        finally:
-            self._queue.finished(seat)
+
+    def _ended(self, seat: Seat, batch: Batch, running: asyncio.Task[None]) -> None:
+        # A callback, since a task that is cancelled before its first step runs nothing of its own. Only a dead
+        # replica's batches are cancelled, and only those that it had not begun.
+        if running.cancelled():
+            seat.lost = True
+            self._retry(batch, ReplicaLostError("the replica is gone", started=False))
+        self._queue.finished(seat)
 
     def _complete(self, device: str, batch: Batch, busy_s: float) -> None:
         now = time.monotonic()
