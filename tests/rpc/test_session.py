@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eventlog import EventLog
 from nasfeat.v1 import feature_pb2, image_pb2
 from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.errors import ShuttingDownError
@@ -16,19 +17,10 @@ from nasfeat_server.rpc.frames import FrameJob, FramePath
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.slots import SlotPool
-from nasfeat_server.telemetry.events import Event
 from serving import Request
 
 
-class _Log:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def observe(self, event: Event) -> None:
-        self.events.append(event)
-
-
-def _path(log: _Log) -> FramePath:
+def _path(log: EventLog) -> FramePath:
     arena = Arena.create(ArenaLayout(slots=2, image_height=4, image_width=4, feature_length=4))
     slots = SlotPool(2)
     return FramePath(
@@ -51,7 +43,7 @@ async def test_a_stream_stopped_before_its_first_read_ends() -> None:
     """The server stops in the very turn in which a stream begins: the stream ends with the reason, at once."""
     context: Any = None
     terms = StreamTerms(ordered=True, weight=1.0, window=2, frame_deadline_s=None)
-    session = StreamSession(path=_path(_Log()), terms=terms, identity=feature_pb2.ModelIdentity(), context=context)
+    session = StreamSession(path=_path(EventLog()), terms=terms, identity=feature_pb2.ModelIdentity(), context=context)
     running = asyncio.ensure_future(session.run(_never()))
     await asyncio.sleep(0)
     session.stop_reading(ShuttingDownError("stopping"))
@@ -61,7 +53,7 @@ async def test_a_stream_stopped_before_its_first_read_ends() -> None:
 
 async def test_what_was_never_received_is_not_counted_as_finished() -> None:
     """A call that is cancelled before its images are looked at leaves the count of images in flight as it was."""
-    log = _Log()
+    log = EventLog()
     job = FrameJob(frame_id=0, capture_time=None, image=image_pb2.Image(), lane=1, deadline=None)
     _path(log).abandon([job])
     assert log.events == []

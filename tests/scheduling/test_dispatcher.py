@@ -7,23 +7,16 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
+from eventlog import EventLog
 from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.fake import FakeExecutor, fingerprint
 from nasfeat_server.errors import ExecutionFailedError, ReplicaLostError
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution, Work
-from nasfeat_server.telemetry.events import BatchFinished, Event
+from nasfeat_server.telemetry.events import BatchFinished
 
 _LAYOUT = ArenaLayout(slots=16, image_height=4, image_width=4, feature_length=8)
-
-
-class _Log:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def observe(self, event: Event) -> None:
-        self.events.append(event)
 
 
 class _Bench:
@@ -32,7 +25,7 @@ class _Bench:
     def __init__(self) -> None:
         self.arena = Arena.create(_LAYOUT)
         self.slots = SlotPool(_LAYOUT.slots)
-        self.log = _Log()
+        self.log = EventLog()
         self.dispatcher = Dispatcher(
             slots=self.slots, buckets=(1, 2, 4), collect=self.arena.take_features, observer=self.log
         )

@@ -42,7 +42,6 @@ class Replica:
         self._writer: asyncio.StreamWriter | None = None
         self._last_words: deque[str] = deque(maxlen=20)
         self._hung = False
-        self._closing = False
         self._dead = False
 
     def __repr__(self) -> str:

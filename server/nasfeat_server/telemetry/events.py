@@ -133,10 +133,3 @@ class Observer(Protocol):
     def observe(self, event: Event) -> None:
         """Take note of `event`."""
         ...
-
-
-class NullObserver:
-    """Takes note of nothing."""
-
-    def observe(self, event: Event) -> None:
-        """Do nothing."""
