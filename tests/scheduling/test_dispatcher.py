@@ -220,6 +220,18 @@ async def test_an_image_that_the_engine_refuses_fails_alone(bench: _Bench) -> No
     assert [len(batch) for batch in executor.batches] == [1, 4, 1, 1, 1, 1]
 
 
+async def test_an_isolated_image_stays_alone_when_its_replica_dies(bench: _Bench) -> None:
+    """Frames of a failed batch run one by one, also after a replica was lost in between."""
+    dying, sound = bench.executor("fake:0"), bench.executor("fake:1")
+    dying.failures += [ExecutionFailedError("bad batch"), ReplicaLostError("died"), ReplicaLostError("died")]
+    works = [await bench.submit(value) for value in range(4)]
+    async with _serving(bench, dying):
+        await _settle()
+        async with _serving(bench, sound):
+            await asyncio.gather(*(work.done for work in works))
+    assert [len(batch) for batch in sound.batches] == [1, 1, 1, 1]
+
+
 async def test_frames_of_one_stream_reach_the_device_in_order(bench: _Bench) -> None:
     """A stream's frames are taken first come, first served, however batches are cut."""
     executor = bench.executor()

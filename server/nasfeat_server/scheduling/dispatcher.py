@@ -108,7 +108,7 @@ class Dispatcher:
         """Give the frames of a dead replica to the others; an image that kills ends up alone, then fails."""
         for work in batch.works:
             work.attempts += error.started
-            work.alone = not policy.may_retry_in_company(work.attempts)
+            work.alone = work.alone or not policy.may_retry_in_company(work.attempts)
             if policy.may_retry(work.attempts):
                 self._return(work)
             else:
