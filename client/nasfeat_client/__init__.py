@@ -2,6 +2,7 @@
 
     with FeatureClient("localhost:50051") as client:
         vector = client.extract("photo.jpg").vector
+        best = client.classify("photo.jpg")[0].label
 
 `AsyncFeatureClient` is the same for asyncio programs. `nasfeat_client.testing` has a server for tests.
 """
@@ -25,7 +26,7 @@ from nasfeat_client.errors import (
     UnexpectedReplyError,
 )
 from nasfeat_client.images import Frame, Image, PixelFormat, Pixels
-from nasfeat_client.result import FEATURE_VECTOR, FrameError, Result
+from nasfeat_client.result import FEATURE_VECTOR, Classification, FrameError, Result
 from nasfeat_client.sync import FeatureClient
 from nasfeat_client.types import (
     DeliveryOrder,
@@ -44,6 +45,7 @@ __all__ = [
     "FEATURE_VECTOR",
     "AccessDeniedError",
     "AsyncFeatureClient",
+    "Classification",
     "ClientConfig",
     "DeadlinePassedError",
     "DeliveryOrder",

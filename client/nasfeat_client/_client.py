@@ -10,7 +10,7 @@ import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_client._channel import open_channel
-from nasfeat_client._requests import extract_request, options_message
+from nasfeat_client._requests import extract_request, options_message, wanted
 from nasfeat_client._results import identity_of, model_of, result_of
 from nasfeat_client._source import Frames, packed_frames
 from nasfeat_client._status import error_of
@@ -18,7 +18,7 @@ from nasfeat_client._stream import CLOSED, open_stream
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import UnexpectedReplyError
 from nasfeat_client.images import Image
-from nasfeat_client.result import Result
+from nasfeat_client.result import Classification, Result
 from nasfeat_client.types import ModelInfo, StreamOptions
 
 DEFAULT_TARGET = "localhost:50051"
@@ -58,37 +58,63 @@ class AsyncFeatureClient:
     ) -> None:
         await self.close()
 
-    async def extract(self, image: Image, *, outputs: Sequence[str] = ()) -> Result:
+    async def extract(self, image: Image, *, outputs: Sequence[str] = (), top_k: int = 0) -> Result:
         """Turn one image into features.
 
         Args:
             image: the picture.
-            outputs: the outputs wanted, by name; none means the feature vector.
+            outputs: the outputs wanted, by name: any of `ModelInfo.outputs`, or a signature's name, which stands for
+                its output: "image_feature_vector" for "global_pool", "image_classification" for "Logits". None means
+                the feature vector, or no output at all where `top_k` is set.
+            top_k: how many of the most probable classes the result names; 0 for none.
 
         Raises:
+            InvalidRequestError: the server has no such output, and lists those that it has; or no classifier.
             NasfeatError: the call or the image failed.
         """
-        request = await asyncio.to_thread(extract_request, image, outputs, self._config.max_message_bytes)
+        options = wanted(outputs, top_k)
+        request = await asyncio.to_thread(extract_request, image, options, self._config.max_message_bytes)
         reply = await self._answer(self._stub().ExtractFeatures(request, timeout=self._config.call_timeout_s))
         if len(reply.results) != 1:
             raise UnexpectedReplyError(f"{self._target} gave {len(reply.results)} results for one image")
-        result = result_of(reply.results[0], identity_of(reply.identity))
+        result = result_of(reply.results[0], identity_of(reply.identity), top_k=top_k)
         result.raise_for_error()
         return result
 
-    def extract_many(self, images: Frames, *, outputs: Sequence[str] = ()) -> AsyncGenerator[Result, None]:
+    async def classify(self, image: Image, top_k: int = 5) -> tuple[Classification, ...]:
+        """Name what is most probably on one image, by the server's classifier.
+
+        Args:
+            image: the picture.
+            top_k: how many classes to name, 1 or more.
+
+        Returns:
+            The classes, the most probable first.
+
+        Raises:
+            InvalidRequestError: the server's weights have no classifier, or fewer classes.
+            NasfeatError: the call or the image failed.
+        """
+        if top_k < 1:
+            raise ValueError(f"top_k is {top_k}; it must be 1 or more")
+        return (await self.extract(image, top_k=top_k)).classes
+
+    def extract_many(
+        self, images: Frames, *, outputs: Sequence[str] = (), top_k: int = 0
+    ) -> AsyncGenerator[Result, None]:
         """Turn any number of images into features, over one stream: one result for each, in their order.
 
         An image that fails has its error in its result, and the others go on.
 
         Args:
             images: any iterable, which may be endless: it is read only as fast as results are taken.
-            outputs: the outputs wanted, by name; none means the feature vector.
+            outputs: the outputs wanted, by name, as in `extract`.
+            top_k: how many of the most probable classes each result names; 0 for none.
 
         Raises:
             NasfeatError: the stream as a whole failed.
         """
-        return self.stream(images, StreamOptions(outputs=tuple(outputs)))
+        return self.stream(images, wanted(outputs, top_k))
 
     async def stream(self, frames: Frames, options: StreamOptions | None = None) -> AsyncGenerator[Result, None]:
         """Stream frames: exactly one result for each.

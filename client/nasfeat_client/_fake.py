@@ -1,19 +1,18 @@
 """The inside of the fake server: what it answers, and what it remembers."""
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import grpc
 import grpc.aio
-import numpy as np
 
-from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
+from nasfeat.v1 import feature_pb2, feature_service_pb2
 from nasfeat.v1.feature_service_pb2_grpc import FeatureServiceServicer
-from nasfeat_client.result import FEATURE_VECTOR, Array, FrameError
+from nasfeat_client._fake_outputs import problem_of, resolved, shapes_of, write_features
+from nasfeat_client.result import FrameError
 from nasfeat_client.types import DropReason, ModelInfo
 
 _StreamContext = grpc.aio.ServicerContext[
@@ -62,7 +61,7 @@ class Seen:
 
     Attributes:
         frame_ids: the ids of all frames of all streams, as they came.
-        options: the options of all streams.
+        options: the options of all streams, as they came.
         most_in_flight: the most frames that one stream had sent without an answer.
     """
 
@@ -121,11 +120,12 @@ class _StreamEndedError(Exception):
 class _Stream:
     """One stream of a fake server."""
 
-    def __init__(self, server: Served, context: _StreamContext, *, ordered: bool) -> None:
+    def __init__(self, server: Served, context: _StreamContext, granted: feature_service_pb2.StreamOptions) -> None:
         self._server = server
+        self._granted = granted
         self._script = server.script
         self._context = context
-        self._ordered = ordered
+        self._ordered = granted.delivery_order != feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED
         self._writing = asyncio.Lock()
         self._received = 0
         self._answered = 0
@@ -153,7 +153,10 @@ class _Stream:
             await gate.wait()
         if previous:
             await asyncio.wait({previous})
-        result = _result(self._server.model, self._script, frame.frame_id, frame.image)
+        result = _outcome(self._script, frame.frame_id)
+        if result.HasField("features"):
+            model, granted = self._server.model, self._granted
+            write_features(result.features, frame.image, granted.outputs, granted.top_k, model)
         if frame.HasField("capture_time"):
             result.capture_time.CopyFrom(frame.capture_time)
         result.identity.CopyFrom(_identity(self._server.model))
@@ -175,10 +178,15 @@ class FakeServicer(FeatureServiceServicer):
     ) -> feature_service_pb2.ExtractFeaturesResponse:
         script, model = self._server.script, self._server.model
         await _refuse(context, script.refusal)
+        outputs = resolved(request.outputs, request.top_k)
+        await _check(context, outputs, request.top_k, model)
         for index in range(len(request.images)):
             if index in script.gates:
                 await script.gates[index].wait()
-        results = [_result(model, script, index, image) for index, image in enumerate(request.images)]
+        results = [_outcome(script, index) for index in range(len(request.images))]
+        for result, image in zip(results, request.images, strict=True):
+            if result.HasField("features"):
+                write_features(result.features, image, outputs, request.top_k, model)
         return feature_service_pb2.ExtractFeaturesResponse(results=results, identity=_identity(model))
 
     async def StreamFeatures(  # type: ignore[override]  # noqa: N802 - grpc.aio takes a coroutine that writes, too
@@ -189,14 +197,15 @@ class FakeServicer(FeatureServiceServicer):
         options = (await anext(request_iterator)).options
         await _refuse(context, self._server.script.refusal)
         model = self._server.model
-        options.window = min(options.window or model.limits.max_window, model.limits.max_window)
         granted = feature_service_pb2.StreamGranted(
             options=options, identity=_identity(model), feature_length=model.feature_length
         )
-        ordered = options.delivery_order != feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED
+        granted.options.window = min(options.window or model.limits.max_window, model.limits.max_window)
+        granted.options.outputs[:] = resolved(options.outputs, options.top_k)
+        await _check(context, granted.options.outputs, options.top_k, model)
         with self._server.seen.stream(options):
             await context.write(feature_service_pb2.StreamFeaturesResponse(granted=granted))
-            await _Stream(self._server, context, ordered=ordered).serve(request_iterator)
+            await _Stream(self._server, context, granted.options).serve(request_iterator)
 
     async def GetModel(  # noqa: N802
         self, request: feature_service_pb2.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -221,7 +230,14 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal 
         await context.abort(refusal.code, refusal.message, metadata)
 
 
-def _result(model: ModelInfo, script: Script, frame_id: int, image: image_pb2.Image) -> feature_service_pb2.FrameResult:
+async def _check(
+    context: grpc.aio.ServicerContext[Any, Any], outputs: Sequence[str], top_k: int, model: ModelInfo
+) -> None:
+    if problem := problem_of(outputs, top_k, model):
+        await _refuse(context, Refusal(code=grpc.StatusCode.INVALID_ARGUMENT, message=problem))
+
+
+def _outcome(script: Script, frame_id: int) -> feature_service_pb2.FrameResult:
     result = feature_service_pb2.FrameResult(
         frame_id=frame_id, timings=feature_pb2.Timings(decode_s=0.001, execute_s=0.002)
     )
@@ -231,14 +247,8 @@ def _result(model: ModelInfo, script: Script, frame_id: int, image: image_pb2.Im
     elif frame_id in script.drops:
         result.dropped.reason = script.drops[frame_id].value
     else:
-        values = vector_of(image, model.feature_length).tobytes()
-        result.features.features.add(output=FEATURE_VECTOR, shape=[model.feature_length], values=values)
+        result.features.SetInParent()
     return result
-
-
-def vector_of(image: image_pb2.Image, feature_length: int) -> Array:
-    digest = hashlib.sha256(image.SerializeToString(deterministic=True)).digest()
-    return np.random.default_rng(int.from_bytes(digest)).random(feature_length, np.float32)
 
 
 def _identity(model: ModelInfo) -> feature_pb2.ModelIdentity:
@@ -250,7 +260,12 @@ def _model(model: ModelInfo) -> feature_service_pb2.Model:
         identity=_identity(model),
         image_height=model.image_height,
         image_width=model.image_width,
+        image_channels=model.image_channels,
         feature_length=model.feature_length,
         outputs=model.outputs,
+        output_shapes=[
+            feature_service_pb2.OutputShape(output=name, shape=shape) for name, shape in shapes_of(model).items()
+        ],
+        labels=model.labels,
         limits=feature_service_pb2.Limits(**asdict(model.limits)),
     )

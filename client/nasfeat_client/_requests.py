@@ -8,10 +8,23 @@ from nasfeat_client.images import Frame, Image
 from nasfeat_client.types import StreamOptions
 
 
+def wanted(outputs: Sequence[str], top_k: int) -> StreamOptions:
+    """Give the options that ask for these outputs and so many classes.
+
+    Raises:
+        TypeError: `outputs` is one string, which would be taken for a list of letters.
+        ValueError: `top_k` is negative.
+    """
+    if isinstance(outputs, str):
+        raise TypeError(f"outputs is the string {outputs!r}; it must be a list of names, like [{outputs!r}]")
+    return StreamOptions(outputs=tuple(outputs), top_k=top_k)
+
+
 def options_message(options: StreamOptions, default_window: int | None) -> feature_service_pb2.StreamOptions:
     """Pack a stream's options."""
     message = feature_service_pb2.StreamOptions(
         outputs=options.outputs,
+        top_k=options.top_k,
         delivery_order=options.delivery_order.value,
         overload_policy=options.overload_policy.value,
         priority=options.priority.value,
@@ -36,13 +49,13 @@ def frame_request(frame: Frame, max_message_bytes: int) -> feature_service_pb2.S
 
 
 def extract_request(
-    image: Image, outputs: Sequence[str], max_message_bytes: int
+    image: Image, options: StreamOptions, max_message_bytes: int
 ) -> feature_service_pb2.ExtractFeaturesRequest:
-    """Pack one picture for a unary call.
+    """Pack one picture for a unary call, with what `options` says of outputs and classes.
 
     Raises:
         InvalidImageError: it cannot be sent.
     """
-    request = feature_service_pb2.ExtractFeaturesRequest(outputs=outputs)
+    request = feature_service_pb2.ExtractFeaturesRequest(outputs=options.outputs, top_k=options.top_k)
     write_image(request.images.add(), image, max_message_bytes)
     return request

@@ -9,24 +9,32 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from nasfeat.v1 import feature_pb2, feature_service_pb2
-from nasfeat_client.errors import UnexpectedReplyError
-from nasfeat_client.result import Array, FrameError, Result
+from nasfeat_client.errors import NotSupportedError, UnexpectedReplyError
+from nasfeat_client.result import Array, Classification, FrameError, Result
 from nasfeat_client.types import DropReason, ErrorReason, Limits, ModelIdentity, ModelInfo, Timings
 
 _Reason = TypeVar("_Reason", ErrorReason, DropReason)
 
 
-def result_of(message: feature_service_pb2.FrameResult, identity: ModelIdentity) -> Result:
-    """Read a result; `identity` is that of its stream or call.
+def result_of(message: feature_service_pb2.FrameResult, identity: ModelIdentity, *, top_k: int = 0) -> Result:
+    """Read a result; `identity` is that of its stream or call, and `top_k` the classes asked for.
 
     Raises:
         UnexpectedReplyError: the message has no outcome, or values that do not fit their shape.
+        NotSupportedError: classes were asked for, and there are none.
     """
     outputs: Mapping[str, Array] = {}
+    classes: tuple[Classification, ...] = ()
     error = dropped = None
     match message.WhichOneof("outcome"):
         case "features":
             outputs = {feature.output: _array_of(feature) for feature in message.features.features}
+            classes = tuple(map(_class_of, message.features.classes))
+            if top_k and not classes:
+                # A server that does not know the field has passed over it.
+                raise NotSupportedError(
+                    f"{top_k} classes were asked for and none came: the server is too old for top_k"
+                )
         case "error":
             error = FrameError(reason=_known(ErrorReason, message.error.reason), message=message.error.message)
         case "dropped":
@@ -37,6 +45,7 @@ def result_of(message: feature_service_pb2.FrameResult, identity: ModelIdentity)
         frame_id=message.frame_id,
         capture_time=_datetime_of(message.capture_time) if message.HasField("capture_time") else None,
         outputs=MappingProxyType(outputs),
+        classes=classes,
         error=error,
         dropped=dropped,
         identity=identity,
@@ -54,6 +63,7 @@ def identity_of(message: feature_pb2.ModelIdentity) -> ModelIdentity:
         preprocessing_digest=message.preprocessing_digest,
         weights_source=message.weights_source,
         trained=message.trained,
+        wiring=message.wiring,
     )
 
 
@@ -64,14 +74,19 @@ def model_of(message: feature_service_pb2.Model) -> ModelInfo:
         identity=identity_of(message.identity),
         image_height=message.image_height,
         image_width=message.image_width,
+        # Older servers, which do not say, take RGB too.
+        image_channels=message.image_channels or 3,
         feature_length=message.feature_length,
         outputs=tuple(message.outputs),
+        output_shapes={shape.output: tuple(shape.shape) for shape in message.output_shapes},
+        labels=tuple(message.labels),
         limits=Limits(
             max_image_bytes=limits.max_image_bytes,
             max_image_pixels=limits.max_image_pixels,
             max_images_per_call=limits.max_images_per_call,
             max_window=limits.max_window,
             max_message_bytes=limits.max_message_bytes,
+            max_result_bytes=limits.max_result_bytes,
         ),
     )
 
@@ -84,6 +99,10 @@ def _array_of(feature: feature_pb2.Feature) -> Array:
         raise UnexpectedReplyError(
             f"output {feature.output!r} has {len(feature.values)} bytes, which is not float32 {list(feature.shape)}"
         ) from error
+
+
+def _class_of(message: feature_pb2.Classification) -> Classification:
+    return Classification(class_index=message.class_index, label=message.label, probability=message.probability)
 
 
 def _timings_of(message: feature_pb2.Timings) -> Timings:

@@ -36,10 +36,13 @@ class FrameStream:
     endless source and a slow caller cost the window and nothing more.
     """
 
-    def __init__(self, call: Call, replies: _Replies, granted: feature_service_pb2.StreamGranted, target: str) -> None:
+    def __init__(
+        self, call: Call, replies: _Replies, granted: feature_service_pb2.StreamGranted, *, target: str, top_k: int
+    ) -> None:
         self._call = call
         self._replies = replies
         self._target = target
+        self._top_k = top_k
         self._identity = identity_of(granted.identity)
         self._ordered = granted.options.delivery_order != feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED
         self._window = asyncio.Semaphore(granted.options.window)
@@ -113,7 +116,7 @@ class FrameStream:
     async def _read(self) -> None:
         try:
             async for reply in self._replies:
-                self._settle(result_of(reply.result, self._identity))
+                self._settle(result_of(reply.result, self._identity, top_k=self._top_k))
             failure = self._failure_at_end()
         except grpc.aio.AioRpcError as error:
             failure = error_of(error, self._target)
@@ -164,4 +167,4 @@ async def open_stream(
         raise DeadlinePassedError(f"{target} did not open the stream within {timeout_s:g} s") from error
     if not reply or not reply.granted.options.window:
         raise UnexpectedReplyError(f"{target} did not open the stream with a grant")
-    return FrameStream(call, replies, reply.granted, target)
+    return FrameStream(call, replies, reply.granted, target=target, top_k=options.top_k)

@@ -26,7 +26,7 @@ class AccessDeniedError(NasfeatError):
 
 
 class NotSupportedError(NasfeatError):
-    """The peer does not know this call: it is an older nasfeat, or none."""
+    """The peer does not know this call or option: it is an older nasfeat, or none."""
 
 
 class OverloadedError(NasfeatError):

@@ -32,6 +32,21 @@ class FrameError:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """One class that a picture may be of.
+
+    Attributes:
+        class_index: its position in the classifier's outputs; of 1001 ImageNet classes, 0 is the background.
+        label: its name; "" if the server's weights came without names.
+        probability: 0 to 1; over all classes the probabilities add up to 1.
+    """
+
+    class_index: int
+    label: str
+    probability: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
     """The one answer to an image: features, an error, or dropped.
@@ -39,7 +54,9 @@ class Result:
     Attributes:
         frame_id: the frame's id; without a choice of the caller's, its number in the stream, from 0.
         capture_time: the frame's capture time in UTC, if it had one.
-        outputs: what the network gave, float32 arrays by the output's name; empty unless `ok`.
+        outputs: what the network gave, float32 arrays by the output's name: [length], or [rows, columns, channels]
+            of a spatial map; empty unless `ok`.
+        classes: the most probable classes, the most probable first: as many as `top_k` asked for.
         error: why there are no features, if it failed.
         dropped: why it was given up, if it was.
         identity: the model that made, or would have made, this result.
@@ -49,6 +66,7 @@ class Result:
     frame_id: int
     capture_time: datetime | None = None
     outputs: Mapping[str, Array] = field(default_factory=dict)
+    classes: tuple[Classification, ...] = ()
     error: FrameError | None = None
     dropped: DropReason | None = None
     identity: ModelIdentity
@@ -56,7 +74,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether there are features."""
+        """Whether there is what was asked for: features, classes or both."""
         return self.error is None and self.dropped is None
 
     @property
@@ -65,13 +83,18 @@ class Result:
 
         Raises:
             NasfeatError: the image failed or was dropped.
-            KeyError: other outputs were asked for.
+            KeyError: other outputs, or only classes, were asked for.
         """
         self.raise_for_error()
+        if FEATURE_VECTOR not in self.outputs:
+            given = ", ".join(self.outputs) or "nothing"
+            raise KeyError(
+                f"the feature vector was not asked for: `outputs` has {given}; ask for {FEATURE_VECTOR!r} too"
+            )
         return self.outputs[FEATURE_VECTOR]
 
     def raise_for_error(self) -> None:
-        """Do nothing if there are features.
+        """Do nothing if the result is `ok`.
 
         Raises:
             NasfeatError: of the kind that `error.reason` names.

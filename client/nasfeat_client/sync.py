@@ -9,7 +9,7 @@ from nasfeat_client._client import DEFAULT_TARGET, AsyncFeatureClient
 from nasfeat_client._loop import LoopThread
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.images import Frame, Image
-from nasfeat_client.result import Result
+from nasfeat_client.result import Classification, Result
 from nasfeat_client.types import ModelInfo, StreamOptions
 
 
@@ -42,20 +42,40 @@ class FeatureClient:
     ) -> None:
         self.close()
 
-    def extract(self, image: Image, *, outputs: Sequence[str] = ()) -> Result:
+    def extract(self, image: Image, *, outputs: Sequence[str] = (), top_k: int = 0) -> Result:
         """Turn one image into features.
 
         Args:
             image: the picture.
-            outputs: the outputs wanted, by name; none means the feature vector.
+            outputs: the outputs wanted, by name: any of `ModelInfo.outputs`, or a signature's name, which stands for
+                its output: "image_feature_vector" for "global_pool", "image_classification" for "Logits". None means
+                the feature vector, or no output at all where `top_k` is set.
+            top_k: how many of the most probable classes the result names; 0 for none.
 
         Raises:
+            InvalidRequestError: the server has no such output, and lists those that it has; or no classifier.
             NasfeatError: the call or the image failed.
         """
-        return self._loop.run(self._client.extract, image, outputs=outputs)
+        return self._loop.run(self._client.extract, image, outputs=outputs, top_k=top_k)
+
+    def classify(self, image: Image, top_k: int = 5) -> tuple[Classification, ...]:
+        """Name what is most probably on one image, by the server's classifier.
+
+        Args:
+            image: the picture.
+            top_k: how many classes to name, 1 or more.
+
+        Returns:
+            The classes, the most probable first.
+
+        Raises:
+            InvalidRequestError: the server's weights have no classifier, or fewer classes.
+            NasfeatError: the call or the image failed.
+        """
+        return self._loop.run(self._client.classify, image, top_k)
 
     def extract_many(
-        self, images: Iterable[Image | Frame], *, outputs: Sequence[str] = ()
+        self, images: Iterable[Image | Frame], *, outputs: Sequence[str] = (), top_k: int = 0
     ) -> Generator[Result, None, None]:
         """Turn any number of images into features, over one stream: one result for each, in their order.
 
@@ -64,12 +84,13 @@ class FeatureClient:
         Args:
             images: any iterable, which may be endless: it is read, in another thread, only as fast as results are
                 taken.
-            outputs: the outputs wanted, by name; none means the feature vector.
+            outputs: the outputs wanted, by name, as in `extract`.
+            top_k: how many of the most probable classes each result names; 0 for none.
 
         Raises:
             NasfeatError: the stream as a whole failed.
         """
-        return self._each(self._client.extract_many(images, outputs=outputs))
+        return self._each(self._client.extract_many(images, outputs=outputs, top_k=top_k))
 
     def stream(
         self, frames: Iterable[Image | Frame], options: StreamOptions | None = None

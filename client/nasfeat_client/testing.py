@@ -1,8 +1,9 @@
-"""A server for tests: real gRPC on a free port, deterministic vectors, and failures as scripted.
+"""A server for tests: real gRPC on a free port, deterministic outputs and classes, and failures as scripted.
 
 async with FakeFeatureServer() as server, AsyncFeatureClient(server.target) as client:
     result = await client.extract("photo.jpg")
     assert (result.vector == fake_vector("photo.jpg")).all()
+    assert await client.classify("photo.jpg", 3) == fake_classes("photo.jpg", 3)
 """
 
 from types import TracebackType
@@ -12,15 +13,34 @@ import grpc.aio
 
 from nasfeat.v1 import image_pb2
 from nasfeat.v1.feature_service_pb2_grpc import add_FeatureServiceServicer_to_server
-from nasfeat_client._fake import FakeServicer, Refusal, Script, Seen, Served, vector_of
+from nasfeat_client._fake import FakeServicer, Refusal, Script, Seen, Served
+from nasfeat_client._fake_outputs import LOGITS, PREDICTIONS, classes_of, output_of, shapes_of
 from nasfeat_client._images import write_image
 from nasfeat_client.images import Image
-from nasfeat_client.result import FEATURE_VECTOR, Array
+from nasfeat_client.result import FEATURE_VECTOR, Array, Classification
 from nasfeat_client.types import Limits, ModelIdentity, ModelInfo
 
-__all__ = ["FAKE_MODEL", "FakeFeatureServer", "Refusal", "Script", "Seen", "fake_vector"]
+__all__ = [
+    "FAKE_MODEL",
+    "FakeFeatureServer",
+    "Refusal",
+    "Script",
+    "Seen",
+    "fake_classes",
+    "fake_outputs",
+    "fake_vector",
+]
 
 _MAX_MESSAGE_BYTES = 65 * 2**20
+_LABELS = ("background", "cat", "dog", "horse", "bird", "boat", "car", "chair", "cup", "tree")
+_SHAPES = {
+    FEATURE_VECTOR: (4032,),
+    LOGITS: (len(_LABELS),),
+    PREDICTIONS: (len(_LABELS),),
+    # Three different numbers, so that mixed up axes are noticed.
+    "Cell_0": (2, 3, 4),
+    "Cell_0/mean": (4,),
+}
 
 FAKE_MODEL = ModelInfo(
     identity=ModelIdentity(
@@ -31,17 +51,22 @@ FAKE_MODEL = ModelInfo(
         preprocessing_digest="sha256:fake",
         weights_source="fake",
         trained=True,
+        wiring="slim",
     ),
     image_height=331,
     image_width=331,
+    image_channels=3,
     feature_length=4032,
-    outputs=(FEATURE_VECTOR,),
+    outputs=tuple(_SHAPES),
+    output_shapes=_SHAPES,
+    labels=_LABELS,
     limits=Limits(
         max_image_bytes=64 * 2**20,
         max_image_pixels=50_000_000,
         max_images_per_call=32,
         max_window=8,
         max_message_bytes=_MAX_MESSAGE_BYTES,
+        max_result_bytes=64 * 2**20,
     ),
 )
 """What a fake server serves unless told otherwise."""
@@ -49,9 +74,24 @@ FAKE_MODEL = ModelInfo(
 
 def fake_vector(image: Image, feature_length: int = FAKE_MODEL.feature_length) -> Array:
     """Give the vector with which a fake server answers an image: float32 [feature_length] in [0, 1)."""
+    return output_of(_message(image), FEATURE_VECTOR, {FEATURE_VECTOR: (feature_length,)})
+
+
+def fake_outputs(image: Image, model: ModelInfo = FAKE_MODEL) -> dict[str, Array]:
+    """Give every output that a fake server has for an image: float32 of `model.output_shapes`, by name."""
+    message, shapes = _message(image), shapes_of(model)
+    return {name: output_of(message, name, shapes) for name in shapes}
+
+
+def fake_classes(image: Image, top_k: int = 5, model: ModelInfo = FAKE_MODEL) -> tuple[Classification, ...]:
+    """Give the classes that a fake server names for an image, the most probable first."""
+    return classes_of(_message(image), top_k, model)
+
+
+def _message(image: Image) -> image_pb2.Image:
     message = image_pb2.Image()
     write_image(message, image, _MAX_MESSAGE_BYTES)
-    return vector_of(message, feature_length)
+    return message
 
 
 class FakeFeatureServer:

@@ -1,7 +1,8 @@
 """What is asked of the server, and what it says of itself: plain values, frozen."""
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nasfeat.v1 import feature_pb2, feature_service_pb2
 
@@ -69,7 +70,8 @@ class StreamOptions:
     """How a stream wants to be served; the defaults suit a batch job.
 
     Attributes:
-        outputs: the outputs wanted, by name; none means the feature vector.
+        outputs: the outputs wanted, by name, as in `AsyncFeatureClient.extract`.
+        top_k: how many of the most probable classes each result names; 0 for none.
         delivery_order: the order of results.
         overload_policy: what happens when frames come faster than they can be computed.
         priority: the stream's weight beside other streams.
@@ -78,11 +80,16 @@ class StreamOptions:
     """
 
     outputs: tuple[str, ...] = ()
+    top_k: int = 0
     delivery_order: DeliveryOrder = DeliveryOrder.ORDERED
     overload_policy: OverloadPolicy = OverloadPolicy.BLOCK
     priority: Priority = Priority.NORMAL
     window: int | None = None
     frame_deadline_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.top_k < 0:
+            raise ValueError(f"top_k is {self.top_k}; it must be 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,8 @@ class ModelIdentity:
         preprocessing_digest: "sha256:" and the digest of how an image becomes the network's input.
         weights_source: where the weights came from, e.g. "random:0".
         trained: False when the weights are random numbers: the vectors then mean nothing.
+        wiring: which padding the network's reduction cells use: "slim", the original's, or "keras", that of
+            keras.applications; "" if the server, an older one, does not say.
     """
 
     name: str
@@ -106,6 +115,7 @@ class ModelIdentity:
     preprocessing_digest: str
     weights_source: str
     trained: bool
+    wiring: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +147,7 @@ class Limits:
         max_images_per_call: images in one unary call.
         max_window: frames in flight on one stream.
         max_message_bytes: bytes of one gRPC message.
+        max_result_bytes: bytes of all outputs of one image together; 0 if the server, an older one, does not say.
     """
 
     max_image_bytes: int
@@ -144,6 +155,7 @@ class Limits:
     max_images_per_call: int
     max_window: int
     max_message_bytes: int
+    max_result_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,14 +166,22 @@ class ModelInfo:
         identity: which model this is.
         image_height: rows of the network's input.
         image_width: columns of the network's input.
+        image_channels: of the network's input: 3, red, green and blue.
         feature_length: values in the feature vector.
         outputs: the outputs that can be asked for, the default one first.
+        output_shapes: the shape of each of `outputs` for one image: [length] or [rows, columns, channels]; empty if
+            the server, an older one, does not say.
+        labels: the names of the classifier's classes, in order; empty without a classifier or without names.
         limits: what one call and one stream may ask for.
     """
 
     identity: ModelIdentity
     image_height: int
     image_width: int
+    image_channels: int = 3
     feature_length: int
     outputs: tuple[str, ...]
+    # A plain dict inside: `dataclasses.asdict` and pickle cannot copy a read-only view.
+    output_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    labels: tuple[str, ...] = ()
     limits: Limits

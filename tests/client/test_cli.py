@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import pytest
 
 from nasfeat_client import ErrorReason, FrameError
 from nasfeat_client._loop import LoopThread
-from nasfeat_client.cli import run
 from nasfeat_client.testing import FAKE_MODEL, FakeFeatureServer, Refusal, Script, fake_vector
 
 PROGRAM = (sys.executable, "-c", "from nasfeat_client.cli import run; run()")
@@ -23,35 +23,11 @@ PROGRAM = (sys.executable, "-c", "from nasfeat_client.cli import run; run()")
 Nasfeat = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def nasfeat(
-    threaded_server: FakeFeatureServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Nasfeat:
-    """Run the command in an empty folder with the fake server for its target; gives exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NASFEAT_TARGET", threaded_server.target)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nasfeat", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            run()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return code, *capsys.readouterr()
-
-    for name in ("a", "b", "c"):
-        Path(f"{name}.jpg").write_bytes(name.encode())
-    return command
-
-
 def test_extract_writes_features_names_and_identity(nasfeat: Nasfeat) -> None:
     """The file has a row for each photo, in their order, and says which model made them."""
     code, out, err = nasfeat("extract", "b.jpg", "a.jpg")
     assert (code, err) == (0, "")
-    assert out.startswith("2 vectors in ")
+    assert out.startswith("2 extracted in ")
     with np.load("features.npz") as file:
         assert file["features"].dtype == np.float32
         np.testing.assert_array_equal(file["features"], [fake_vector(b"b"), fake_vector(b"a")])
@@ -59,13 +35,14 @@ def test_extract_writes_features_names_and_identity(nasfeat: Nasfeat) -> None:
         assert file["model"] == "fake"
         assert file["weights_digest"] == "sha256:fake"
         assert file["trained"]
+        assert file["wiring"] == "slim"
 
 
 def test_a_bad_photo_fails_alone(nasfeat: Nasfeat) -> None:
     """It is named on stderr with what was wrong, the others are written, and the exit code is 1."""
     code, out, err = nasfeat("extract", "a.jpg", "none.jpg", "c.jpg", "-o", "some.npz")
     assert code == 1
-    assert out.startswith("2 vectors, 1 failed in ")
+    assert out.startswith("2 extracted, 1 failed in ")
     assert err == "none.jpg: cannot read none.jpg: No such file or directory\n"
     with np.load("some.npz") as file:
         assert file["names"].tolist() == ["a.jpg", "c.jpg"]
@@ -96,7 +73,7 @@ def test_what_was_extracted_before_a_failure_is_kept(nasfeat: Nasfeat, threaded_
     threaded_server.script = Script(results_before_end=2)
     code, out, err = nasfeat("extract", "a.jpg", "b.jpg", "c.jpg")
     assert code == 1
-    assert out.startswith("2 vectors")
+    assert out.startswith("2 extracted")
     assert err.startswith(f"Error: {threaded_server.target}")
     with np.load("features.npz") as file:
         assert file["names"].tolist() == ["a.jpg", "b.jpg"]
@@ -124,7 +101,7 @@ def test_untrained_weights_are_announced(nasfeat: Nasfeat, threaded_server: Fake
     threaded_server.model = dataclasses.replace(FAKE_MODEL, identity=identity)
     code, _, err = nasfeat("extract", "a.jpg")
     assert code == 0
-    assert "untrained (random:0): the features mean nothing" in err
+    assert "untrained (random:0): the results mean nothing" in err
 
 
 def test_progress_is_for_terminals(nasfeat: Nasfeat, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,13 +112,17 @@ def test_progress_is_for_terminals(nasfeat: Nasfeat, monkeypatch: pytest.MonkeyP
 
 
 def test_model_is_shown(nasfeat: Nasfeat) -> None:
-    """As a table for people, or as JSON."""
+    """As tables for people, a map and its average in one row, or as JSON."""
     code, out, _ = nasfeat("model")
     assert code == 0
-    assert "feature length" in out
-    assert "4032" in out
+    rows = {cells[0]: cells[1:] for line in out.splitlines() if len(cells := re.split(r" *[│┃] *", line)[1:-1]) > 1}
+    assert rows["feature length"] == ["4032"]
+    assert (rows["wiring"], rows["image channels"], rows["labels"]) == (["slim"], ["3"], ["10"])
+    assert rows["global_pool"] == ["4032", ""]
+    assert rows["Cell_0"] == ["2 x 3 x 4", "4"]
+    assert "Cell_0/mean" not in rows
     code, out, _ = nasfeat("model", "fake", "--json")
-    assert json.loads(out) == dataclasses.asdict(FAKE_MODEL) | {"outputs": ["global_pool"]}
+    assert json.loads(out) == json.loads(json.dumps(dataclasses.asdict(FAKE_MODEL)))
     code, out, err = nasfeat("model", "vgg")
     assert (code, out) == (1, "")
     assert "there is no model 'vgg'" in err
@@ -158,7 +139,9 @@ def test_an_unreachable_server_is_one_clear_line(nasfeat: Nasfeat, loop_thread: 
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [("extract",), ("video", "none.mp4"), ("nothing",), ("model", "--timeout", "0")])
+@pytest.mark.parametrize(
+    "arguments", [("extract",), ("classify", "a.jpg", "--top-k", "0"), ("video", "none.mp4"), ("nothing",)]
+)
 def test_wrong_usage_is_code_2(nasfeat: Nasfeat, arguments: tuple[str, ...]) -> None:
     """With a hint on stderr."""
     code, out, err = nasfeat(*arguments)
@@ -166,7 +149,7 @@ def test_wrong_usage_is_code_2(nasfeat: Nasfeat, arguments: tuple[str, ...]) -> 
     assert "Error" in err
 
 
-@pytest.mark.parametrize("command", [(), ("extract",), ("video",), ("model",)])
+@pytest.mark.parametrize("command", [(), ("extract",), ("classify",), ("video",), ("model",)])
 def test_help(nasfeat: Nasfeat, command: tuple[str, ...]) -> None:
     """Every command explains itself."""
     code, out, _ = nasfeat(*command, "--help")

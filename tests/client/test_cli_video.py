@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from nasfeat_client import Frame
 from nasfeat_client.cli import run
 from nasfeat_client.cli.video import Video
 from nasfeat_client.testing import FakeFeatureServer
+
+Nasfeat = Callable[..., tuple[int, str, str]]
 
 FPS, FRAMES = 30, 30
 # The display matrices of a track's header (ISO 14496-12): as it is, and to be turned a quarter clockwise.
@@ -129,3 +132,15 @@ def test_the_command_writes_features_and_times(
         assert file["frame_ids"].tolist() == list(range(0, 30, 3))
         np.testing.assert_allclose(file["timestamps_s"], np.arange(10) / 10)
         assert file["model"] == "fake"
+
+
+def test_the_command_writes_the_outputs_asked_for(films: Path, nasfeat: Nasfeat) -> None:
+    """Each is an array under its own name, a map with all its dimensions, and the features are not there."""
+    arguments = ("--max-frames", "3", "--outputs", "Cell_0", "--outputs", "Cell_0/mean")
+    code, _, err = nasfeat("video", str(films / "film.mp4"), *arguments)
+    assert (code, err) == (0, "")
+    with np.load("features.npz") as file:
+        assert file["Cell_0"].shape == (3, 2, 3, 4)
+        np.testing.assert_allclose(file["Cell_0/mean"], file["Cell_0"].mean((1, 2)), rtol=1e-6)
+        assert file["timestamps_s"].shape == file["frame_ids"].shape == (3,)
+        assert "features" not in file

@@ -66,7 +66,8 @@ async def test_ids_must_increase(client: AsyncFeatureClient) -> None:
 async def test_options_reach_the_server(server: FakeFeatureServer, client: AsyncFeatureClient) -> None:
     """Every option is on the wire."""
     options = StreamOptions(
-        outputs=("global_pool",),
+        outputs=("global_pool", "Logits"),
+        top_k=3,
         delivery_order=DeliveryOrder.AS_COMPLETED,
         overload_policy=OverloadPolicy.LATEST_ONLY,
         priority=Priority.HIGH,
@@ -75,7 +76,7 @@ async def test_options_reach_the_server(server: FakeFeatureServer, client: Async
     )
     assert [result async for result in client.stream([], options)] == []
     sent = server.seen.options[0]
-    assert list(sent.outputs) == ["global_pool"]
+    assert (list(sent.outputs), sent.top_k) == (["global_pool", "Logits"], 3)
     assert sent.delivery_order == DeliveryOrder.AS_COMPLETED.value
     assert sent.overload_policy == OverloadPolicy.LATEST_ONLY.value
     assert sent.priority == Priority.HIGH.value

@@ -9,7 +9,7 @@ from nasfeat.v1 import feature_service_pb2
 from nasfeat_client import AsyncFeatureClient, FeatureClient, testing
 
 METHODS_OF_RPCS = {
-    "ExtractFeatures": {"extract"},
+    "ExtractFeatures": {"extract", "classify"},
     "StreamFeatures": {"extract_many", "stream"},
     "GetModel": {"model"},
     "ListModels": {"models"},
@@ -28,6 +28,7 @@ def test_exports_are_pinned() -> None:
         "FEATURE_VECTOR",
         "AccessDeniedError",
         "AsyncFeatureClient",
+        "Classification",
         "ClientConfig",
         "DeadlinePassedError",
         "DeliveryOrder",
@@ -61,7 +62,16 @@ def test_exports_are_pinned() -> None:
         "Timings",
         "UnexpectedReplyError",
     }
-    assert set(testing.__all__) == {"FAKE_MODEL", "FakeFeatureServer", "Refusal", "Script", "Seen", "fake_vector"}
+    assert set(testing.__all__) == {
+        "FAKE_MODEL",
+        "FakeFeatureServer",
+        "Refusal",
+        "Script",
+        "Seen",
+        "fake_classes",
+        "fake_outputs",
+        "fake_vector",
+    }
 
 
 def test_every_rpc_has_a_method() -> None:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from nasfeat_client import FeatureClient, ModelNotFoundError
-from nasfeat_client.testing import FAKE_MODEL, FakeFeatureServer, Script, fake_vector
+from nasfeat_client.testing import FAKE_MODEL, FakeFeatureServer, Script, fake_classes, fake_outputs, fake_vector
 
 PICTURES = [f"picture {number}".encode() for number in range(20)]
+OUTPUTS = fake_outputs(b"picture")
 
 
 @pytest.fixture
@@ -30,6 +31,9 @@ def client(threaded_server: FakeFeatureServer) -> Iterator[FeatureClient]:
 def test_every_call(client: FeatureClient) -> None:
     """Each method gives what its asynchronous twin gives."""
     np.testing.assert_array_equal(client.extract(b"picture").vector, fake_vector(b"picture"))
+    assert client.classify(b"picture", 3) == client.extract(b"picture", top_k=3).classes == fake_classes(b"picture", 3)
+    np.testing.assert_array_equal(client.extract(b"picture", outputs=["Cell_0"]).outputs["Cell_0"], OUTPUTS["Cell_0"])
+    assert [result.classes for result in client.extract_many([b"picture"], top_k=2)] == [fake_classes(b"picture", 2)]
     assert client.model() == FAKE_MODEL
     assert client.models() == (FAKE_MODEL,)
     for results in (client.extract_many(PICTURES), client.stream(PICTURES)):

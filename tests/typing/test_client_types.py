@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from nasfeat_client import (
     AsyncFeatureClient,
+    Classification,
     DropReason,
     FeatureClient,
     Frame,
@@ -27,7 +28,8 @@ def sync_surface(client: FeatureClient) -> None:
     """Every method of the synchronous client."""
     with client as entered:
         assert_type(entered, FeatureClient)
-    assert_type(client.extract("photo.jpg"), Result)
+    assert_type(client.extract("photo.jpg", outputs=["Cell_0"], top_k=5), Result)
+    assert_type(client.classify("photo.jpg"), tuple[Classification, ...])
     assert_type(client.extract_many([Path("photo.jpg")]), Generator[Result, None, None])
     assert_type(client.stream([Frame(b"photo", frame_id=1), b"photo"]), Generator[Result, None, None])
     assert_type(client.model(), ModelInfo)
@@ -38,7 +40,8 @@ async def async_surface(client: AsyncFeatureClient) -> None:
     """Every method of the asynchronous client."""
     async with client as entered:
         assert_type(entered, AsyncFeatureClient)
-    assert_type(await client.extract(b"photo"), Result)
+    assert_type(await client.extract(b"photo", outputs=("Cell_0",), top_k=5), Result)
+    assert_type(await client.classify(b"photo", 3), tuple[Classification, ...])
     assert_type(client.extract_many(["photo.jpg"]), AsyncGenerator[Result, None])
     assert_type(client.stream(client_frames()), AsyncGenerator[Result, None])
     assert_type(await client.model(), ModelInfo)
@@ -54,10 +57,20 @@ def fields(result: Result) -> None:
     """What a result has."""
     assert_type(result.vector, npt.NDArray[np.float32])
     assert_type(result.outputs, Mapping[str, npt.NDArray[np.float32]])
+    assert_type(result.classes, tuple[Classification, ...])
     assert_type(result.ok, bool)
     assert_type(result.error, FrameError | None)
     assert_type(result.dropped, DropReason | None)
     assert_type(result.identity, ModelIdentity)
+
+
+def model_fields(model: ModelInfo) -> None:
+    """What a model has."""
+    assert_type(model.output_shapes, Mapping[str, tuple[int, ...]])
+    assert_type(model.labels, tuple[str, ...])
+    assert_type(model.image_channels, int)
+    assert_type(model.identity.wiring, str)
+    assert_type(model.limits.max_result_bytes, int)
 
 
 def test_all_kinds_of_images_are_images() -> None:

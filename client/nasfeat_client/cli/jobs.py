@@ -1,4 +1,4 @@
-"""What the commands that write a file do."""
+"""What the commands that send pictures do."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,17 +9,18 @@ import numpy.typing as npt
 
 from nasfeat_client.cli.output import NpzFile, npz_file
 from nasfeat_client.cli.progress import shown_progress
-from nasfeat_client.cli.report import print_summary
+from nasfeat_client.cli.report import print_classes, print_summary
 from nasfeat_client.cli.session import Session, described_model
 from nasfeat_client.cli.tally import Tally, tally
-from nasfeat_client.types import ModelInfo
+from nasfeat_client.result import Array, Classification, Result
+from nasfeat_client.types import ModelInfo, StreamOptions
 
 if TYPE_CHECKING:
     from nasfeat_client.cli.video import Video
 
 
-def extract(session: Session, photos: tuple[str, ...], output: Path) -> int:
-    """Extract the features of `photos` into `output`.
+def extract(session: Session, photos: tuple[str, ...], output: Path, outputs: tuple[str, ...]) -> int:
+    """Extract `outputs`, or the features, of `photos` into `output`.
 
     Returns:
         The exit code.
@@ -27,13 +28,14 @@ def extract(session: Session, photos: tuple[str, ...], output: Path) -> int:
     with npz_file(output) as file, session.client() as client:
         model = described_model(client)
         with shown_progress(len(photos), quiet=session.as_json) as progress:
-            gathered = tally(zip(client.extract_many(photos), photos, strict=True), progress)
+            results = zip(client.extract_many(photos, outputs=outputs), photos, strict=True)
+            gathered = tally(results, progress, lambda result: file.add_row(_row(result, outputs)))
         names = np.array([photos[index] for index in gathered.frame_ids])
         return _finish(session, gathered, model, file, {"names": names})
 
 
-def video(session: Session, source: "Video", output: Path) -> int:
-    """Extract the features of the frames of `source` into `output`.
+def video(session: Session, source: "Video", output: Path, outputs: tuple[str, ...]) -> int:
+    """Extract `outputs`, or the features, of the frames of `source` into `output`.
 
     Returns:
         The exit code.
@@ -42,18 +44,41 @@ def video(session: Session, source: "Video", output: Path) -> int:
         model = described_model(client)
         frames = source.frames(height=model.image_height, width=model.image_width)
         with shown_progress(source.expected_frames(), quiet=session.as_json) as progress:
-            results = ((result, f"frame {result.frame_id}") for result in client.stream(frames))
-            gathered = tally(results, progress)
+            streamed = client.stream(frames, StreamOptions(outputs=outputs))
+            results = ((result, f"frame {result.frame_id}") for result in streamed)
+            gathered = tally(results, progress, lambda result: file.add_row(_row(result, outputs)))
         timestamps_s = np.array([source.timestamps_s[index] for index in gathered.frame_ids], np.float64)
         arrays = {"timestamps_s": timestamps_s, "frame_ids": np.array(gathered.frame_ids, np.int64)}
         return _finish(session, gathered, model, file, arrays)
+
+
+def classify(session: Session, photos: tuple[str, ...], top_k: int) -> int:
+    """Print the most probable classes of `photos`.
+
+    Returns:
+        The exit code.
+    """
+    classes: list[tuple[Classification, ...]] = []
+    with session.client() as client:
+        model = described_model(client)
+        with shown_progress(len(photos), quiet=session.as_json) as progress:
+            results = zip(client.extract_many(photos, top_k=top_k), photos, strict=True)
+            gathered = tally(results, progress, lambda result: classes.append(result.classes))
+    names = [photos[index] for index in gathered.frame_ids]
+    print_classes(gathered, model.identity, list(zip(names, classes, strict=True)), as_json=session.as_json)
+    return int(gathered.failed)
+
+
+def _row(result: Result, outputs: tuple[str, ...]) -> Mapping[str, Array]:
+    """Give what one image adds to each array of the file."""
+    return result.outputs if outputs else {"features": result.vector}
 
 
 def _finish(
     session: Session, gathered: Tally, model: ModelInfo, file: NpzFile, arrays: Mapping[str, npt.NDArray[Any]]
 ) -> int:
     """Write what there is, and say so."""
-    if gathered.vectors:
-        file.save({"features": np.stack(gathered.vectors), **arrays}, model.identity)
-    print_summary(gathered, model.identity, file.path if gathered.vectors else None, as_json=session.as_json)
+    if gathered.frame_ids:
+        file.save(arrays, model.identity)
+    print_summary(gathered, model.identity, file.path if gathered.frame_ids else None, as_json=session.as_json)
     return int(gathered.failed)

@@ -22,6 +22,12 @@ _OUTPUT = click.option(
     show_default=True,
     help="The file to write; replaced only when all is done.",
 )
+_OUTPUTS = click.option(
+    "--outputs",
+    multiple=True,
+    metavar="NAME",
+    help="An output to write instead of the feature vector; repeat it for several. `nasfeat model` lists them.",
+)
 _SESSION = (
     click.option(
         "-t",
@@ -74,42 +80,65 @@ def nasfeat() -> None:
 @nasfeat.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path())
 @_OUTPUT
+@_OUTPUTS
 @_with_session
-def extract(photos: tuple[str, ...], output: Path, **session: Any) -> int:
+def extract(photos: tuple[str, ...], output: Path, outputs: tuple[str, ...], **session: Any) -> int:
     """Extract the features of image files.
 
-    Writes an .npz file with `features` (float32 [n, 4032]), `names` and the model's identity. A file that fails is
-    reported and left out; the exit code is then 1.
+    Writes an .npz file with `features` (float32 [n, 4032]), `names` and the model's identity. With --outputs it has an
+    array under the name of each output in the place of `features`: float32 [n, length], or [n, rows, columns, channels]
+    of a spatial map. A file that fails is reported and left out; the exit code is then 1.
     """
-    return jobs.extract(Session(**session), photos, output)
+    return jobs.extract(Session(**session), photos, output, outputs)
+
+
+@nasfeat.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path())
+@click.option(
+    "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to name for each image."
+)
+@_with_session
+def classify(photos: tuple[str, ...], top_k: int, **session: Any) -> int:
+    """Name the most probable classes of image files.
+
+    A file that fails is reported and left out; the exit code is then 1.
+    """
+    return jobs.classify(Session(**session), photos, top_k)
 
 
 @nasfeat.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_OUTPUT
+@_OUTPUTS
 @click.option(
     "--fps", callback=_rate, metavar="NUMBER", help="Frames to take a second of video, at most.  [default: every frame]"
 )
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @_with_session
-def video(file: Path, output: Path, fps: Fraction | None, max_frames: int | None, **session: Any) -> int:
+def video(
+    file: Path, output: Path, outputs: tuple[str, ...], fps: Fraction | None, max_frames: int | None, **session: Any
+) -> int:
     """Extract the features of a video's frames.
 
     Writes an .npz file with `features` (float32 [n, 4032]), `timestamps_s`, `frame_ids` (counted from 0 over all
-    frames of the video) and the model's identity.
+    frames of the video) and the model's identity. With --outputs it has an array under the name of each output in the
+    place of `features`: float32 [n, length], or [n, rows, columns, channels] of a spatial map.
     """
     try:
         from nasfeat_client.cli import video as decoding  # noqa: PLC0415 - it needs the video extra
     except ModuleNotFoundError as error:
         raise click.ClickException(f"videos need the video extra: pip install 'nasfeat[video]' ({error})") from error
-    return jobs.video(Session(**session), decoding.Video(file, fps=fps, max_frames=max_frames), output)
+    return jobs.video(Session(**session), decoding.Video(file, fps=fps, max_frames=max_frames), output, outputs)
 
 
 @nasfeat.command()
 @click.argument("name", default="")
 @_with_session
 def model(name: str, **session: Any) -> int:
-    """Show what the server serves: its default model, or the one called NAME."""
+    """Show what the server serves: its default model, or the one called NAME.
+
+    The outputs are listed with their shapes for one image; `NAME/mean` is the average of the map NAME over all pixels.
+    """
     opened = Session(**session)
     with opened.client() as client:
         report.print_model(client.model(name), as_json=opened.as_json)

@@ -1,39 +1,55 @@
 """What a command says in the end."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from nasfeat_client.cli.tally import Tally
+from nasfeat_client.result import Classification
 from nasfeat_client.types import ModelIdentity, ModelInfo
+
+_MEAN = "/mean"
 
 
 def print_summary(tally: Tally, identity: ModelIdentity, output: Path | None, *, as_json: bool) -> None:
     """Print a run's outcome on stdout; `output` is None if nothing was written."""
-    succeeded, failed = len(tally.vectors), len(tally.errors)
-    rate = (succeeded + failed) / tally.elapsed_s
     if as_json:
-        document = {
-            "output": output and str(output),
-            "images": succeeded + failed,
-            "succeeded": succeeded,
-            "failed": failed,
-            "errors": [asdict(error) for error in tally.errors],
-            "stopped_by": tally.stopped_by,
-            "identity": asdict(identity),
-            "mean_timings_s": tally.mean_timings_s(),
-            "elapsed_s": tally.elapsed_s,
-            "images_per_s": rate,
-        }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps({"output": output and str(output), **_outcome(tally, identity)}, indent=2))
         return
+    succeeded, failed = len(tally.frame_ids), len(tally.errors)
     written = f"wrote {output}" if output else "wrote nothing"
     failures = f", {failed} failed" if failed else ""
-    click.echo(f"{succeeded} vectors{failures} in {tally.elapsed_s:.1f} s ({rate:.1f}/s): {written}")
+    rate = (succeeded + failed) / tally.elapsed_s
+    click.echo(f"{succeeded} extracted{failures} in {tally.elapsed_s:.1f} s ({rate:.1f}/s): {written}")
+
+
+def print_classes(
+    tally: Tally,
+    identity: ModelIdentity,
+    classified: Sequence[tuple[str, tuple[Classification, ...]]],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the names of images with their classes on stdout."""
+    if as_json:
+        results = [{"name": name, "classes": list(map(asdict, classes))} for name, classes in classified]
+        click.echo(json.dumps({"results": results, **_outcome(tally, identity)}, indent=2))
+        return
+    table = Table("image", "class", "label", "probability")
+    for name, classes in classified:
+        for rank, found in enumerate(classes):
+            cells = ("" if rank else name, str(found.class_index), found.label, f"{found.probability:.4f}")
+            table.add_row(*map(Text, cells))
+        table.add_section()
+    if classified:
+        Console().print(table)
 
 
 def print_model(model: ModelInfo, *, as_json: bool) -> None:
@@ -46,8 +62,42 @@ def print_model(model: ModelInfo, *, as_json: bool) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     flat = described.pop("identity") | described | described.pop("limits")
-    flat["outputs"] = ", ".join(model.outputs)
-    del flat["limits"]
+    flat["labels"] = len(model.labels)
+    flat["wiring"] = model.identity.wiring or "not told"
+    flat["max_result_bytes"] = model.limits.max_result_bytes or "not told"
+    for name in ("limits", "outputs", "output_shapes"):
+        del flat[name]
     for name, value in flat.items():
-        table.add_row(name.replace("_", " "), str(value))
-    Console().print(table, highlight=False)
+        table.add_row(name.replace("_", " "), Text(str(value)))
+    console = Console()
+    console.print(table)
+    console.print(_outputs_table(model))
+
+
+def _outcome(tally: Tally, identity: ModelIdentity) -> dict[str, Any]:
+    """Say how a run went, for JSON."""
+    succeeded, failed = len(tally.frame_ids), len(tally.errors)
+    return {
+        "images": succeeded + failed,
+        "succeeded": succeeded,
+        "failed": failed,
+        "errors": [asdict(error) for error in tally.errors],
+        "stopped_by": tally.stopped_by,
+        "identity": asdict(identity),
+        "mean_timings_s": tally.mean_timings_s(),
+        "elapsed_s": tally.elapsed_s,
+        "images_per_s": (succeeded + failed) / tally.elapsed_s,
+    }
+
+
+def _outputs_table(model: ModelInfo) -> Table:
+    """List the outputs, each map in one row with its average."""
+    table = Table("output", "shape", f"NAME{_MEAN}")
+    for name in model.outputs:
+        if name.removesuffix(_MEAN) == name or name.removesuffix(_MEAN) not in model.outputs:
+            table.add_row(Text(name), _shape_of(name, model), _shape_of(name + _MEAN, model))
+    return table
+
+
+def _shape_of(name: str, model: ModelInfo) -> str:
+    return " x ".join(map(str, model.output_shapes.get(name, ())))

@@ -29,9 +29,9 @@ class Session:
 
 
 def described_model(client: FeatureClient) -> ModelInfo:
-    """Ask for the default model, and warn on stderr if its features mean nothing."""
+    """Ask for the default model, and warn on stderr if its results mean nothing."""
     model = client.model()
     if not model.identity.trained:
         source = model.identity.weights_source
-        click.echo(f"Warning: the server's weights are untrained ({source}): the features mean nothing.", err=True)
+        click.echo(f"Warning: the server's weights are untrained ({source}): the results mean nothing.", err=True)
     return model

@@ -1,7 +1,7 @@
 """The results of a run, as they come."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
 import click
@@ -9,13 +9,13 @@ import numpy as np
 
 from nasfeat_client.cli.progress import Progress
 from nasfeat_client.errors import NasfeatError
-from nasfeat_client.result import Array, Result
+from nasfeat_client.result import Result
 from nasfeat_client.types import Timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemError:
-    """An image that has no features.
+    """An image that was not answered.
 
     Attributes:
         name: its path, or "frame" and its number.
@@ -30,19 +30,17 @@ class ItemError:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What a run has gathered; the vectors stay in memory, 16 kB each, until they are written.
+    """What became of the images of a run.
 
     Attributes:
-        frame_ids: of the images with features.
-        vectors: float32 [feature length], one for each of `frame_ids`.
+        frame_ids: of the images that were answered.
         timings: the server's, for each of `frame_ids`.
-        errors: the images without features.
+        errors: the other images.
         stopped_by: what ended the run before its time, if anything did.
         elapsed_s: from the first image sent to the last answer.
     """
 
     frame_ids: list[int] = field(default_factory=list)
-    vectors: list[Array] = field(default_factory=list)
     timings: list[Timings] = field(default_factory=list)
     errors: list[ItemError] = field(default_factory=list)
     stopped_by: str | None = None
@@ -53,15 +51,16 @@ class Tally:
         """Whether anything went wrong."""
         return bool(self.errors or self.stopped_by)
 
-    def add(self, result: Result, name: str) -> None:
-        """Take one result, and tell the user on stderr if it is an error."""
+    def add(self, result: Result, name: str, keep: Callable[[Result], None]) -> None:
+        """Take one result: an answer goes to `keep` first, an error is told to the user on stderr."""
         try:
-            self.vectors.append(result.vector)
+            result.raise_for_error()
         except NasfeatError as error:
             reason = result.error.reason.name if result.error else "DROPPED"
             self.errors.append(ItemError(name=name, reason=reason, message=str(error)))
             click.echo(f"{name}: {error}", err=True)
         else:
+            keep(result)
             self.frame_ids.append(result.frame_id)
             self.timings.append(result.timings)
 
@@ -73,13 +72,16 @@ class Tally:
         return {stage.removesuffix("_s"): mean for stage, mean in zip(stages, means, strict=True)}
 
 
-def tally(results: Iterable[tuple[Result, str]], progress: Progress) -> Tally:
-    """Take every result with its image's name; what ends them early is noted, so that those before can be kept."""
+def tally(results: Iterable[tuple[Result, str]], progress: Progress, keep: Callable[[Result], None]) -> Tally:
+    """Take every result with its image's name, and give answers to `keep`.
+
+    What ends them early is noted, so that those before can be used.
+    """
     gathered = Tally()
     started_at = time.monotonic()
     try:
         for result, name in results:
-            gathered.add(result, name)
+            gathered.add(result, name, keep)
             progress.advance()
     except (NasfeatError, click.ClickException) as error:
         gathered.stopped_by = str(error)

@@ -73,12 +73,14 @@ class Feature(_message.Message):
     SHAPE_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     output: _builtins.str
-    """The name of the output: `global_pool` is the feature vector."""
+    """The name of the output: `global_pool` is the feature vector. Model.output_shapes lists all there are."""
     values: _builtins.bytes
     """float32 values, little-endian, row-major."""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The shape of `values`, without a batch dimension: [4032] for NASNet-A Large's feature vector."""
+        """The shape of `values`, without a batch dimension: [4032] for NASNet-A Large's feature vector, [rows, columns,
+        channels] for a spatial map.
+        """
 
     def __init__(
         self,
@@ -102,22 +104,58 @@ class Features(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FEATURES_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feature]:
         """One entry for each output asked for, in the order asked."""
+
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Classification]:
+        """The most probable classes, the most probable first: as many as `top_k` asked for."""
 
     def __init__(
         self,
         *,
         features: _abc.Iterable[Global___Feature] | None = ...,
+        classes: _abc.Iterable[Global___Classification] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "features", b"features"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Features: _TypeAlias = Features  # noqa: Y015
+
+@_typing.final
+class Classification(_message.Message):
+    """One class that the picture may be of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_INDEX_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    class_index: _builtins.int
+    """The position in the classifier's outputs. Of 1001 ImageNet classes, 0 is the background."""
+    label: _builtins.str
+    """The class's name; empty if the weights came without names."""
+    probability: _builtins.float
+    """0 to 1; over all classes the probabilities add up to 1."""
+    def __init__(
+        self,
+        *,
+        class_index: _builtins.int = ...,
+        label: _builtins.str = ...,
+        probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_index", b"class_index", "label", b"label", "probability", b"probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Classification: _TypeAlias = Classification  # noqa: Y015
 
 @_typing.final
 class ModelIdentity(_message.Message):
@@ -134,6 +172,7 @@ class ModelIdentity(_message.Message):
     PREPROCESSING_DIGEST_FIELD_NUMBER: _builtins.int
     WEIGHTS_SOURCE_FIELD_NUMBER: _builtins.int
     TRAINED_FIELD_NUMBER: _builtins.int
+    WIRING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The architecture, e.g. "nasnet_large"."""
     version: _builtins.str
@@ -148,6 +187,10 @@ class ModelIdentity(_message.Message):
     """Where the weights came from, as the operator named it, e.g. "random:0"."""
     trained: _builtins.bool
     """False when the weights are random numbers: the vectors are then well formed and mean nothing."""
+    wiring: _builtins.str
+    """Which padding the reduction cells' poolings use: "slim", the original's, or "keras", that of keras.applications.
+    The same weights give other vectors.
+    """
     def __init__(
         self,
         *,
@@ -158,10 +201,11 @@ class ModelIdentity(_message.Message):
         preprocessing_digest: _builtins.str = ...,
         weights_source: _builtins.str = ...,
         trained: _builtins.bool = ...,
+        wiring: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "precision", b"precision", "preprocessing_digest", b"preprocessing_digest", "trained", b"trained", "version", b"version", "weights_digest", b"weights_digest", "weights_source", b"weights_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "precision", b"precision", "preprocessing_digest", b"preprocessing_digest", "trained", b"trained", "version", b"version", "weights_digest", b"weights_digest", "weights_source", b"weights_source", "wiring", b"wiring"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

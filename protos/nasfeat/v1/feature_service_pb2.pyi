@@ -139,23 +139,29 @@ class ExtractFeaturesRequest(_message.Message):
 
     IMAGES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    top_k: _builtins.int
+    """How many of the most probable classes each result names; 0 for none."""
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]:
         """1 or more images; GetModel says how many at most."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The outputs wanted; none means the feature vector, `global_pool`."""
+        """The outputs wanted, any of Model.outputs or a signature's name: `image_feature_vector` is `global_pool`,
+        `image_classification` is `Logits`. None means the feature vector, or none at all where `top_k` is set.
+        """
 
     def __init__(
         self,
         *,
         images: _abc.Iterable[_image_pb2.Image] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        top_k: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "outputs", b"outputs", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -235,6 +241,7 @@ class StreamOptions(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     FRAME_DEADLINE_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
     delivery_order: Global___DeliveryOrder.ValueType
     """The order of results. Unspecified means DELIVERY_ORDER_ORDERED."""
     overload_policy: Global___OverloadPolicy.ValueType
@@ -247,9 +254,11 @@ class StreamOptions(_message.Message):
     """Frames in flight (received, not yet answered) that the client would like; 0 lets the server choose. The server
     grants no more than it is configured for.
     """
+    top_k: _builtins.int
+    """How many of the most probable classes each result names; 0 for none."""
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The outputs wanted; none means the feature vector, `global_pool`."""
+        """The outputs wanted, as in ExtractFeaturesRequest."""
 
     @_builtins.property
     def frame_deadline(self) -> _duration_pb2.Duration:
@@ -264,10 +273,11 @@ class StreamOptions(_message.Message):
         priority: Global___Priority.ValueType = ...,
         window: _builtins.int = ...,
         frame_deadline: _duration_pb2.Duration | None = ...,
+        top_k: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frame_deadline", b"frame_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_order", b"delivery_order", "frame_deadline", b"frame_deadline", "outputs", b"outputs", "overload_policy", b"overload_policy", "priority", b"priority", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_order", b"delivery_order", "frame_deadline", b"frame_deadline", "outputs", b"outputs", "overload_policy", b"overload_policy", "priority", b"priority", "top_k", b"top_k", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,12 +564,17 @@ class Model(_message.Message):
     FEATURE_LENGTH_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    OUTPUT_SHAPES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    IMAGE_CHANNELS_FIELD_NUMBER: _builtins.int
     image_height: _builtins.int
     """Rows of the input after resizing."""
     image_width: _builtins.int
     """Columns of the input after resizing."""
     feature_length: _builtins.int
     """Length of the feature vector."""
+    image_channels: _builtins.int
+    """Channels of the input after decoding: 3, red, green and blue."""
     @_builtins.property
     def identity(self) -> _feature_pb2.ModelIdentity:
         """Which model this is."""
@@ -572,6 +587,14 @@ class Model(_message.Message):
     def limits(self) -> Global___Limits:
         """What one call and one stream may ask for."""
 
+    @_builtins.property
+    def output_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutputShape]:
+        """The shape of each of `outputs`, in the same order."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The classifier's classes in order; empty without a classifier, or where the weights came without names."""
+
     def __init__(
         self,
         *,
@@ -581,14 +604,47 @@ class Model(_message.Message):
         feature_length: _builtins.int = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
         limits: Global___Limits | None = ...,
+        output_shapes: _abc.Iterable[Global___OutputShape] | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        image_channels: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_length", b"feature_length", "identity", b"identity", "image_height", b"image_height", "image_width", b"image_width", "limits", b"limits", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_length", b"feature_length", "identity", b"identity", "image_channels", b"image_channels", "image_height", b"image_height", "image_width", b"image_width", "labels", b"labels", "limits", b"limits", "output_shapes", b"output_shapes", "outputs", b"outputs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class OutputShape(_message.Message):
+    """What one output looks like."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    output: _builtins.str
+    """The output's name: `global_pool`; `Logits` and `Predictions` of a classifier; `Stem`, `Cell_0`, `Reduction_Cell_0`
+    and so on for the spatial map of an activation, the same with `/mean` for its average over all pixels.
+    """
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Without a batch dimension: [length], or [rows, columns, channels]."""
+
+    def __init__(
+        self,
+        *,
+        output: _builtins.str = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["output", b"output", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutputShape: _TypeAlias = OutputShape  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
@@ -601,6 +657,7 @@ class Limits(_message.Message):
     MAX_IMAGES_PER_CALL_FIELD_NUMBER: _builtins.int
     MAX_WINDOW_FIELD_NUMBER: _builtins.int
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_RESULT_BYTES_FIELD_NUMBER: _builtins.int
     max_image_bytes: _builtins.int
     """Bytes of one image, encoded or raw."""
     max_image_pixels: _builtins.int
@@ -611,6 +668,8 @@ class Limits(_message.Message):
     """Frames in flight on one stream."""
     max_message_bytes: _builtins.int
     """Bytes of one gRPC message."""
+    max_result_bytes: _builtins.int
+    """Bytes of all outputs of one image together."""
     def __init__(
         self,
         *,
@@ -619,10 +678,11 @@ class Limits(_message.Message):
         max_images_per_call: _builtins.int = ...,
         max_window: _builtins.int = ...,
         max_message_bytes: _builtins.int = ...,
+        max_result_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images_per_call", b"max_images_per_call", "max_message_bytes", b"max_message_bytes", "max_window", b"max_window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images_per_call", b"max_images_per_call", "max_message_bytes", b"max_message_bytes", "max_result_bytes", b"max_result_bytes", "max_window", b"max_window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
