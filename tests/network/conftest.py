@@ -1,6 +1,7 @@
 """What the original implementation computes, for the tests of this package."""
 
 import json
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from modules import write_tf1_module
 from nasfeat_server.network.spec import VARIANTS, NetworkSpec
 
 ORACLE = Path(__file__).parents[1] / "data" / "oracle"
 Reader = Callable[[Path | str], dict[str, Any]]
 Writer = Callable[..., Path]
+Packer = Callable[..., Path]
 TINY = ("tiny_mobile", "tiny_large", "tiny_cifar")
 
 
@@ -87,6 +90,12 @@ def tiny_cifar() -> Reference:
 
 
 @pytest.fixture
+def network_large() -> Reference:
+    """The full Large network, by names and shapes only."""
+    return _reference("nasnet_large")
+
+
+@pytest.fixture
 def read_variables() -> Reader:
     """Read a whole checkpoint, whatever it holds."""
 
@@ -117,3 +126,35 @@ def write_checkpoint(tmp_path: Path) -> Writer:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def hub_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_cifar` as a feature-vector module in the format of TF1 Hub; not to be changed."""
+    from nasfeat_server.network.weights import load_weights
+
+    reference = _reference("tiny_cifar")
+    weights = load_weights(reference.checkpoint, reference.spec)
+    variables = {name: value for name, value in weights.variables.items() if not name.startswith("final_layer/")}
+    return write_tf1_module(tmp_path_factory.mktemp("hub") / "module", reference.spec, variables)
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of TF-Hub."""
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "tfhub"))
+    return tmp_path / "tfhub"
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Packer:
+    """Pack a directory's contents as .tar.gz, below a folder of that name if there is one."""
+
+    def pack(directory: Path, folder: str = "") -> Path:
+        archive = tmp_path / "packed.tar.gz"
+        with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+            for path in sorted(directory.iterdir()):
+                tar.add(path, Path(folder) / path.name)
+        return archive
+
+    return pack

@@ -10,17 +10,19 @@ from nasfeat_server.network.spec import VARIANTS, NetworkSpec, find_spec
 if TYPE_CHECKING:
     import keras
 
-    from nasfeat_server.network.model import Network
+    from nasfeat_server.network.inference import Network
 
-__all__ = ["VARIANTS", "NetworkSpec", "build", "load"]
+__all__ = ["VARIANTS", "NetworkSpec", "build", "find_spec", "load"]
 
 
-def load(source: str, variant: str | NetworkSpec = "large") -> "Network":
+def load(source: str, variant: str | NetworkSpec | None = None, *, keras_wiring: bool = False) -> "Network":
     """Build a network with the weights of `source`.
 
     Args:
-        source: `published`, `hub:HANDLE`, the path of a TF-Slim checkpoint or TF1 Hub module, or `random:SEED`.
-        variant: a key of `VARIANTS`, or the spec of another network of the family.
+        source: as `nasfeat-server --weights` takes it: `published`, `hub:HANDLE`, a path, a URL or `random:SEED`.
+        variant: a key of `VARIANTS`, or the spec of another network of the family; None takes the module's own, or
+            `large` where it has none.
+        keras_wiring: pool as keras.applications does; see `NetworkSpec.wiring`.
 
     Returns:
         A network with `features(images)` and `endpoints(images)`, over float32 images [N, H, W, 3] in 0..1.
@@ -29,18 +31,14 @@ def load(source: str, variant: str | NetworkSpec = "large") -> "Network":
         ConfigurationError: there is no such variant.
         WeightsError: the weights cannot be had or do not fit.
     """
-    from nasfeat_server.network.model import Network, assign, build_model  # noqa: PLC0415 - brings TensorFlow
+    from nasfeat_server.network.inference import network_of  # noqa: PLC0415 - brings TensorFlow
     from nasfeat_server.network.weights import load_weights  # noqa: PLC0415 - not needed to describe a network
 
-    spec = find_spec(variant)
-    weights = load_weights(source, spec)
-    model = build_model(spec, classifier="final_layer/FC/weights" in weights.variables)
-    assign(model, weights.variables)
-    return Network(spec, model, weights_digest=weights.digest, trained=weights.trained)
+    return network_of(load_weights(source, variant, keras_wiring=keras_wiring))
 
 
-def build(spec: NetworkSpec) -> "keras.Model":
+def build(spec: str | NetworkSpec) -> "keras.Model":
     """Build `spec` as a Keras model with fresh weights, over float32 images [N, H, W, 3] in 0..1, to all end points."""
     from nasfeat_server.network.model import build_model  # noqa: PLC0415 - brings TensorFlow
 
-    return build_model(spec)
+    return build_model(find_spec(spec))

@@ -56,17 +56,30 @@ def _affine(layer: Layer, variables: MutableMapping[str, Array], epsilon: float)
 class TensorOperations:
     """The operations without variables, of `walk.Operations`, on TensorFlow tensors."""
 
+    def __init__(self, spec: NetworkSpec) -> None:
+        """Pool as `spec` is wired."""
+        self._zeros_count = spec.wiring == "keras"
+
     def relu(self, x: Any) -> Any:
         """Cut off negative values."""
         return tf.nn.relu(x)
 
-    def average_pool(self, x: Any, *, stride: int) -> Any:
-        """Average over the pixels of 3x3 that are inside the image."""
-        return tf.nn.avg_pool2d(x, 3, stride, "SAME")
+    def average_pool(self, x: Any, *, stride: int, size: int = 3, padding: Padding = "same") -> Any:
+        """Average over the pixels of a window."""
+        if self._zeros_count and stride == 2:
+            return tf.nn.avg_pool2d(zeros_around(x), 3, 2, "VALID")
+        return tf.nn.avg_pool2d(x, size, stride, padding.upper())
 
     def max_pool(self, x: Any, *, stride: int) -> Any:
-        """Take the maximum of the pixels of 3x3 that are inside the image."""
+        """Take the maximum of the pixels of a window."""
+        if self._zeros_count and stride == 2:
+            return tf.nn.max_pool2d(zeros_around(x), 3, 2, "VALID")
         return tf.nn.max_pool2d(x, 3, stride, "SAME")
+
+    def drop_path(self, x: Any, cell: str) -> Any:
+        """Keep everything: this is not training."""
+        del cell
+        return x
 
     def add(self, x: Any, y: Any) -> Any:
         """Add two tensors."""
@@ -90,6 +103,7 @@ class FoldedOperations(TensorOperations):
 
     def __init__(self, spec: NetworkSpec, parameters: Mapping[str, Any]) -> None:
         """Use `parameters`, tensors or variables by the names that `fold` gives."""
+        super().__init__(spec)
         self._scale_in_stem = spec.family == "imagenet"
         self._parameters = parameters
 
@@ -127,6 +141,12 @@ class FoldedOperations(TensorOperations):
         """Map [N, C] to [N, units]."""
         del units
         return x @ self._parameters[f"{scope}/weights"] + self._parameters[f"{scope}/biases"]
+
+
+def zeros_around(x: Any) -> Any:
+    """Pad [N, H, W, C] with zeros that windows of 3x3 in steps of 2 then count, as keras.applications' NASNet does."""
+    before = [x.shape[axis] % 2 for axis in (1, 2)]
+    return tf.pad(x, ((0, 0), (before[0], 1), (before[1], 1), (0, 0)))
 
 
 def odd_pixels(x: Any) -> Any:

@@ -48,12 +48,21 @@ def convolutions(spec: NetworkSpec) -> tuple[Layer, ...]:
 
 def expected_variables(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
     """Name every variable that inference reads, classifier included, with its shape; sorted by name."""
-    recorder = _record(spec)
-    variables = dict(recorder.dense_variables)
-    for layer in recorder.layers:
-        variables |= dict(layer.kernels)
-        variables |= {f"{layer.norm}/{vector}": (layer.filters,) for vector in BATCH_NORM_VARIABLES}
-    return dict(sorted(variables.items()))
+    return _record(spec).variables()
+
+
+def auxiliary_variables(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
+    """Name the variables that only the auxiliary head needs, with their shapes; sorted by name."""
+    recorder = _Recorder()
+    walk(spec, recorder, _input(spec), auxiliary=True)
+    everything = recorder.variables()
+    return {name: shape for name, shape in everything.items() if name.startswith("aux_")}
+
+
+def endpoint_shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
+    """Name every end point of inference with its shape for one image, in the order of the walk."""
+    endpoints = walk(spec, _Recorder(), _input(spec))
+    return {name: value.shape[1:] for name, value in endpoints.items()}
 
 
 def classifier_variables(spec: NetworkSpec) -> frozenset[str]:
@@ -65,15 +74,25 @@ def classifier_variables(spec: NetworkSpec) -> frozenset[str]:
 class _Shape:
     shape: tuple[int, ...]
 
+    def within(self, size: int, padding: Padding) -> "_Shape":
+        """Keep the positions where a window of `size` fits."""
+        count, rows, columns, channels = self.shape
+        lost = size - 1 if padding == "valid" else 0
+        return _Shape((count, rows - lost, columns - lost, channels))
+
     def after(self, channels: int, stride: int) -> "_Shape":
         """Follow an operation with "same" padding."""
         count, rows, columns, _ = self.shape
         return _Shape((count, -(-rows // stride), -(-columns // stride), channels))
 
 
+def _input(spec: NetworkSpec) -> _Shape:
+    return _Shape((1, spec.image_size, spec.image_size, 3))
+
+
 def _record(spec: NetworkSpec) -> "_Recorder":
     recorder = _Recorder()
-    walk(spec, recorder, _Shape((1, spec.image_size, spec.image_size, 3)))
+    walk(spec, recorder, _input(spec))
     return recorder
 
 
@@ -83,6 +102,13 @@ class _Recorder:
     def __init__(self) -> None:
         self.layers: list[Layer] = []
         self.dense_variables: dict[str, tuple[int, ...]] = {}
+
+    def variables(self) -> dict[str, tuple[int, ...]]:
+        variables = dict(self.dense_variables)
+        for layer in self.layers:
+            variables |= dict(layer.kernels)
+            variables |= {f"{layer.norm}/{vector}": (layer.filters,) for vector in BATCH_NORM_VARIABLES}
+        return dict(sorted(variables.items()))
 
     def scale(self, images: _Shape) -> _Shape:
         return images
@@ -103,9 +129,7 @@ class _Recorder:
     ) -> _Shape:
         kernel = Kernel(f"{scope}/weights", (size, size, x.shape[-1], filters))
         self.layers.append(Layer(norm=norm, kernels=(kernel,)))
-        if padding == "valid":
-            x = _Shape((x.shape[0], x.shape[1] - size + 1, x.shape[2] - size + 1, x.shape[3]))
-        return x.after(filters, stride)
+        return x.within(size, padding).after(filters, stride)
 
     def separable(self, x: _Shape, scope: str, norm: str, *, filters: int, size: int, stride: int) -> _Shape:
         depthwise = Kernel(scope + DEPTHWISE_SUFFIX, (size, size, x.shape[-1], 1))
@@ -118,11 +142,15 @@ class _Recorder:
         self.layers.append(Layer(norm=f"{scope}/final_path_bn", kernels=paths))
         return x.after(filters, 2)
 
-    def average_pool(self, x: _Shape, *, stride: int) -> _Shape:
-        return x.after(x.shape[-1], stride)
+    def average_pool(self, x: _Shape, *, stride: int, size: int = 3, padding: Padding = "same") -> _Shape:
+        return x.within(size, padding).after(x.shape[-1], stride)
 
     def max_pool(self, x: _Shape, *, stride: int) -> _Shape:
         return x.after(x.shape[-1], stride)
+
+    def drop_path(self, x: _Shape, cell: str) -> _Shape:
+        del cell
+        return x
 
     def add(self, x: _Shape, y: _Shape) -> _Shape:
         if x != y:
@@ -136,7 +164,7 @@ class _Recorder:
         return _Shape((x.shape[0], x.shape[-1]))
 
     def dense(self, x: _Shape, scope: str, *, units: int) -> _Shape:
-        self.dense_variables = {f"{scope}/weights": (x.shape[-1], units), f"{scope}/biases": (units,)}
+        self.dense_variables |= {f"{scope}/weights": (x.shape[-1], units), f"{scope}/biases": (units,)}
         return _Shape((x.shape[0], units))
 
     def softmax(self, x: _Shape) -> _Shape:

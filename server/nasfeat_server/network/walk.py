@@ -25,7 +25,7 @@ class Operations(Protocol[T]):
     """What the network is made of. Scopes are TF-Slim's names, by which the variables are known.
 
     Every convolution is followed by a batch normalisation and has no bias of its own. Padding is TensorFlow's: "same"
-    pads after the image first, a maximum ignores the padding and an average divides by the pixels inside.
+    pads after the image first. How the poolings with a stride treat what they pad is the spec's `wiring`.
     """
 
     def scale(self, images: T) -> T:
@@ -50,12 +50,16 @@ class Operations(Protocol[T]):
         """Halve rows and columns: two 1x1 paths, one over the even pixels, one over the odd, side by side."""
         ...
 
-    def average_pool(self, x: T, *, stride: int) -> T:
-        """Average over 3x3 pixels, with "same" padding."""
+    def average_pool(self, x: T, *, stride: int, size: int = 3, padding: Padding = "same") -> T:
+        """Average over size x size pixels."""
         ...
 
     def max_pool(self, x: T, *, stride: int) -> T:
         """Take the maximum of 3x3 pixels, with "same" padding."""
+        ...
+
+    def drop_path(self, x: T, cell: str) -> T:
+        """Leave out a branch of `cell` for some of the images; training alone does so."""
         ...
 
     def add(self, x: T, y: T) -> T:
@@ -79,7 +83,9 @@ class Operations(Protocol[T]):
         ...
 
 
-def walk(spec: NetworkSpec, ops: Operations[T], images: T, *, classifier: bool = True) -> dict[str, T]:
+def walk(
+    spec: NetworkSpec, ops: Operations[T], images: T, *, classifier: bool = True, auxiliary: bool = False
+) -> dict[str, T]:
     """Build the network over `images` and return its end points by TF-Slim's names.
 
     Args:
@@ -87,9 +93,11 @@ def walk(spec: NetworkSpec, ops: Operations[T], images: T, *, classifier: bool =
         ops: what each operation becomes.
         images: [N, H, W, 3] in the range that `ops.scale` expects; any H and W that survive the reductions.
         classifier: end with `Logits` and `Predictions`, else with `global_pool`, the feature vector.
+        auxiliary: add `AuxLogits`, a second classifier in mid-network that helps training.
 
     Returns:
-        `Stem`, `Cell_i`, `Reduction_Cell_i` [N, H, W, C]; `global_pool` [N, F]; `Logits`, `Predictions` [N, classes].
+        `Stem`, `Cell_i`, `Reduction_Cell_i` [N, H, W, C]; `global_pool` [N, F]; `Logits`, `Predictions`, `AuxLogits`
+        [N, classes].
     """
     before, net = _stem(spec, ops, ops.scale(images))
     endpoints = {"Stem": net}
@@ -106,11 +114,23 @@ def walk(spec: NetworkSpec, ops: Operations[T], images: T, *, classifier: bool =
                 previous = before
         before, net = net, _cell(ops, NORMAL, f"cell_{index}", net, previous, int(filters))
         endpoints[f"Cell_{index}"] = net
+        if auxiliary and index == spec.auxiliary_cell:
+            endpoints["AuxLogits"] = _auxiliary(spec, ops, net)
     endpoints["global_pool"] = ops.global_pool(ops.relu(net))
     if classifier:
         endpoints["Logits"] = ops.dense(endpoints["global_pool"], "final_layer/FC", units=spec.num_classes)
         endpoints["Predictions"] = ops.softmax(endpoints["Logits"])
     return endpoints
+
+
+def _auxiliary(spec: NetworkSpec, ops: Operations[T], net: T) -> T:
+    scope = f"aux_{spec.auxiliary_cell}/aux_logits"
+    net = ops.average_pool(ops.relu(net), size=5, stride=3, padding="valid")
+    net = ops.relu(ops.convolution(net, f"{scope}/proj", f"{scope}/aux_bn0", filters=128))
+    rows = net.shape[1]
+    net = ops.relu(ops.convolution(net, f"{scope}/Conv", f"{scope}/aux_bn1", filters=768, size=rows, padding="valid"))
+    # One pixel is left, so that its average is the flattening.
+    return ops.dense(ops.global_pool(net), f"{scope}/FC", units=spec.num_classes)
 
 
 def _stem(spec: NetworkSpec, ops: Operations[T], images: T) -> tuple[T | None, T]:
@@ -128,11 +148,15 @@ def _cell(ops: Operations[T], cell: Cell, scope: str, net: T, previous: T | None
     squeezed = ops.convolution(ops.relu(net), f"{scope}/1x1", f"{scope}/beginning_bn", filters=filters)
     states = [squeezed, net if previous is None else _fit(ops, scope, previous, net, filters)]
     for number, pair in enumerate(cell.combinations):
-        left, right = (
+        branches = [
             _branch(ops, branch, f"{scope}/comb_iter_{number}/{side}", states, cell.stride, filters)
             for branch, side in zip(pair, ("left", "right"), strict=True)
-        )
-        states.append(ops.add(left, right))
+        ]
+        kept = [
+            made if branch.operation == "identity" else ops.drop_path(made, scope)
+            for branch, made in zip(pair, branches, strict=True)
+        ]
+        states.append(ops.add(*kept))
     outputs = ((f"{scope}/cell_output/reduction_{index}", states[index]) for index in cell.concatenated)
     return ops.concatenate([_narrow(ops, name, state, filters) for name, state in outputs])
 

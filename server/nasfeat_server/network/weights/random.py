@@ -5,6 +5,7 @@ network runs in float64 over made-up images, and each batch normalisation's movi
 input, rounded so coarsely that differences in the order of summation do not show.
 """
 
+import dataclasses
 import hashlib
 from typing import Any
 
@@ -39,6 +40,8 @@ def random_variables(spec: NetworkSpec, seed: int) -> dict[str, Array]:
         spec: which network.
         seed: any whole number from 0; different seeds give different networks.
     """
+    # One seed is one set of weights, however they are wired when they are used.
+    spec = dataclasses.replace(spec, wiring="slim")
     variables = {name: _draw(name, shape, seed) for name, shape in expected_variables(spec).items()}
     images = _images(min(spec.image_size, _IMAGE_SIZE), seed)
     with tf.device("CPU:0"):  # the same arithmetic wherever there is a GPU, and none of its memory
@@ -91,6 +94,7 @@ class _CalibratingOperations(TensorOperations):
     """`walk.Operations` in float64 that set each batch normalisation's statistics when they come to it."""
 
     def __init__(self, spec: NetworkSpec, variables: dict[str, Array]) -> None:
+        super().__init__(spec)
         self._epsilon = spec.batch_norm_epsilon
         self._variables = variables
 

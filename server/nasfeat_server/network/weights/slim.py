@@ -1,5 +1,7 @@
-"""TF-Slim checkpoints: every variable by its name and shape, or an error that lists what differs."""
+"""TensorFlow checkpoints of TF-Slim's variables: bare ones, those in modules of TF1 Hub, and those in SavedModels."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,100 +9,124 @@ import numpy as np
 import numpy.typing as npt
 
 from nasfeat_server.errors import WeightsError
-from nasfeat_server.network.layers import classifier_variables, expected_variables
+from nasfeat_server.network.layers import convolutions
 from nasfeat_server.network.spec import NetworkSpec
+from nasfeat_server.network.weights.matching import Found, Naming, match
 
 Array = npt.NDArray[np.float32]
 
-# The checkpoint of another network differs in everything; a screen of that says enough.
-_LISTED = 50
 _SHADOW = "/ExponentialMovingAverage"
+_OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_BOOKKEEPING = ("global_step", "save_counter", _OBJECTS)
+_LATEST = re.compile(r'^model_checkpoint_path: "(.+)"$', re.MULTILINE)
 
 
 def find_checkpoint(path: Path) -> str:
-    """Return the prefix of the checkpoint at `path`: the prefix itself, or the one in a directory or Hub module.
+    """Return the prefix of the checkpoint at `path`: the prefix itself, or the one in a directory or module.
 
     Raises:
         WeightsError: there is none, or there are several and no `checkpoint` file says which is the latest.
     """
-    if Path(f"{path}.index").is_file():
+    if is_checkpoint(path):
         return str(path)
-    if (path / "variables" / "variables.index").is_file():
-        return str(path / "variables" / "variables")
+    if is_checkpoint(inside := path / "variables" / "variables"):
+        return str(inside)
     if not path.is_dir():
         raise WeightsError(f"no checkpoint at {path}: neither {path}.index nor a directory is there")
-    return _in_directory(path)
-
-
-def _in_directory(directory: Path) -> str:
-    import tensorflow as tf  # noqa: PLC0415 - reading names and shapes of a network needs no framework
-
-    if latest := tf.train.latest_checkpoint(str(directory)):
+    if latest := _latest(path):
         return str(latest)
-    found = sorted(index.with_suffix("") for index in directory.glob("*.index"))
+    found = sorted(index.with_suffix("") for index in path.glob("*.index"))
     if len(found) != 1:
         names = ", ".join(prefix.name for prefix in found) or "none"
-        raise WeightsError(f"{directory} must hold one checkpoint, and holds {names}; name the one meant")
+        raise WeightsError(f"{path} must hold a module or one checkpoint, and holds {names}; name the one meant")
     return str(found[0])
 
 
-def read_checkpoint(prefix: str, spec: NetworkSpec) -> dict[str, Array]:
-    """Read the variables that inference needs, sorted by name.
+def is_checkpoint(prefix: Path) -> bool:
+    """Whether there is a checkpoint whose files begin with `prefix`."""
+    return Path(f"{prefix}.index").is_file()
+
+
+def _latest(directory: Path) -> Path | None:
+    """Read the `checkpoint` file that TensorFlow leaves beside the checkpoints of a training."""
+    record = directory / "checkpoint"
+    named = _LATEST.search(record.read_text(errors="replace")) if record.is_file() else None
+    prefix = directory / named[1] if named else None
+    return prefix if prefix and is_checkpoint(prefix) else None
+
+
+def read_checkpoint(prefix: str, spec: NetworkSpec) -> tuple[NetworkSpec, dict[str, Array]]:
+    """Read the variables that inference needs.
 
     Exponential moving averages are taken where a training checkpoint has them. The auxiliary head, the step and
-    optimizer slots are passed over. The classifier may be absent as a whole, as in a feature-vector module.
+    optimizer slots are passed over. One prefix that all names have in common, such as "module/", is taken off.
 
     Args:
-        prefix: of a TensorFlow checkpoint, e.g. "model.ckpt".
+        prefix: of a TensorFlow checkpoint, e.g. "model.ckpt": named by variables, or by objects as in a SavedModel.
         spec: the network that the checkpoint must fit exactly.
+
+    Returns:
+        The spec with the checkpoint's number of classes, and the arrays by name, sorted.
 
     Raises:
         WeightsError: the file cannot be read, or it lists every variable that is missing, unexpected or misshapen.
     """
-    import tensorflow as tf  # noqa: PLC0415 - as above
+    import tensorflow as tf  # noqa: PLC0415 - finding a checkpoint needs no framework
 
     try:
         reader = tf.train.load_checkpoint(prefix)
-        shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-        sources = _match(shapes, reader.get_variable_to_dtype_map(), spec, prefix)
-        return {name: reader.get_tensor(source) for name, source in sources.items()}
+        keys = _without_prefix(_keys(reader, prefix), spec)
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        found = {name: Found(tuple(shapes[key]), dtypes[key].name) for name, key in keys.items()}
+        fit = match(found, spec, _naming(found), prefix)
+        return fit.spec, {name: reader.get_tensor(keys[there]) for name, there in fit.names.items()}
     except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
         raise WeightsError(f"cannot read the checkpoint {prefix}: {error}") from error
 
 
-def _match(
-    shapes: dict[str, tuple[int, ...]], dtypes: dict[str, Any], spec: NetworkSpec, prefix: str
-) -> dict[str, str]:
-    """Say for each expected variable which one of the checkpoint to read."""
-    expected = expected_variables(spec)
-    classifier = classifier_variables(spec)
-    if not classifier & shapes.keys():
-        expected = {name: shape for name, shape in expected.items() if name not in classifier}
-    averaged = any(name.endswith(_SHADOW) for name in shapes)
-    sources = {name: _source(name, shapes, averaged=averaged) for name in expected}
-    problems = [f"missing: {source}" for source in sources.values() if source not in shapes]
-    problems += [f"unexpected: {name}" for name in sorted(shapes) if not _known(name, expected)]
-    for name, source in sources.items():
-        if source in shapes and shapes[source] != expected[name]:
-            problems.append(f"wrong shape: {source} is {list(shapes[source])}, expected {list(expected[name])}")
-        elif source in shapes and dtypes[source].name != "float32":
-            problems.append(f"wrong type: {source} is {dtypes[source].name}, expected float32")
-    if problems:
-        more = len(problems) - _LISTED
-        listed = problems[:_LISTED] + [f"and {more} more"] * (more > 0)
-        lines = "\n  ".join(listed)
-        raise WeightsError(f"{prefix} does not hold {spec.name}; {len(problems)} variables differ:\n  {lines}")
-    return sources
+def _keys(reader: Any, prefix: str) -> dict[str, str]:
+    """Say by which key to read each variable. A SavedModel's keys are paths of objects; the names are beside them."""
+    keys = reader.get_variable_to_shape_map()
+    if _OBJECTS not in keys:
+        return {name: name for name in keys}
+    from tensorflow.core.protobuf import trackable_object_graph_pb2  # noqa: PLC0415 - as in `read_checkpoint`
+
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_OBJECTS))
+    named: dict[str, str] = {}
+    for attribute in (attribute for node in graph.nodes for attribute in node.attributes):
+        if attribute.name != "VARIABLE_VALUE":
+            continue
+        name = attribute.full_name.removesuffix(":0") or attribute.checkpoint_key
+        if named.setdefault(name, attribute.checkpoint_key) != attribute.checkpoint_key:
+            raise WeightsError(f"{prefix} has two variables of the name {name}")
+    return named
 
 
-def _source(name: str, shapes: dict[str, tuple[int, ...]], *, averaged: bool) -> str:
-    """Prefer the average; moving statistics are averages already and may have none."""
-    shadow = name + _SHADOW
-    statistic = name.endswith(("/moving_mean", "/moving_variance"))
-    return shadow if averaged and (shadow in shapes or not statistic) else name
+def _without_prefix(keys: Mapping[str, str], spec: NetworkSpec) -> dict[str, str]:
+    first = "/" + convolutions(spec)[0].kernels[0].name
+    prefixes = [name.removesuffix(first) + "/" for name in keys if name.endswith(first)]
+    others = [name for name in keys if name not in _BOOKKEEPING]
+    if len(prefixes) != 1 or not all(name.startswith(prefixes[0]) for name in others):
+        return dict(keys)
+    return {name.removeprefix(prefixes[0]): key for name, key in keys.items()}
 
 
-def _known(name: str, expected: dict[str, tuple[int, ...]]) -> bool:
+def _naming(found: Mapping[str, Found]) -> Naming:
+    averaged = any(name.endswith(_SHADOW) for name in found)
+
+    def name(spec: NetworkSpec, name: str) -> str:
+        """Prefer the average; moving statistics are averages already and may have none."""
+        del spec
+        shadow = name + _SHADOW
+        statistic = name.endswith(("/moving_mean", "/moving_variance"))
+        return shadow if averaged and (shadow in found or not statistic) else name
+
+    return Naming(name=name, ignored=_ignored)
+
+
+def _ignored(name: str, wanted: Mapping[str, str]) -> bool:
+    if name in _BOOKKEEPING or name.startswith(("aux_", "beta1_power", "beta2_power")):
+        return True
     # Averages and optimizer slots are named after their variable: cell_0/1x1/weights/Momentum.
-    bookkeeping = name == "global_step" or name.startswith(("aux_", "beta1_power", "beta2_power"))
-    return bookkeeping or name in expected or name.rpartition("/")[0] in expected
+    variables = wanted.values()
+    return name in variables or name.rpartition("/")[0] in variables
