@@ -28,14 +28,14 @@ async def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
         printed, errors = (text.decode() for text in await process.communicate())
     assert process.returncode == 0, errors
     lines = printed.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 11
     assert "truncated" in lines[1]
 
 
 def test_every_option_named_exists() -> None:
-    """Each `--option` of the table of server options is one of `nasfeat-server --help`."""
+    """Each `--option` of the table of server options is one of `nasfeat-server serve --help`."""
     program = Path(sys.executable).with_name("nasfeat-server")
-    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run([program, "serve", "--help"], capture_output=True, text=True, check=True).stdout
     named = set(re.findall(r"^\| `(--[a-z-]+)", _README, re.MULTILINE))
     assert named
     assert all(option in told for option in named)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -14,11 +14,13 @@ from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.devices import Placement, place
 from nasfeat_server.engine.fleet import Fleet
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.engine.locating import locate_weights
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.decode import preprocessing_digest
 from nasfeat_server.imaging.types import ImageLimits
-from nasfeat_server.network.spec import VARIANTS
+from nasfeat_server.network.spec import NetworkSpec
+from nasfeat_server.network.weights.values import Located
 from nasfeat_server.rpc.convert import identity_message, model_message
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.server import RpcServer
@@ -64,7 +66,10 @@ class App:
             rpc = RpcServer(listen=config.listen, limits=config.limits)
             stack.push_async_callback(rpc.stop, 0)
             self.listening = rpc.bind()
-            arena = Arena.create(_layout(config))
+            weights = await _unless(stop, locate_weights(config))
+            if weights is None:
+                return
+            arena = Arena.create(_layout(config, weights.spec))
             stack.callback(arena.close)
             decoders = stack.enter_context(ThreadPoolExecutor(_cores(), thread_name_prefix="decode"))
             slots = SlotPool(config.slots)
@@ -78,11 +83,11 @@ class App:
                 limits=ImageLimits(max_bytes=config.limits.max_image_bytes, max_pixels=config.limits.max_image_pixels),
                 observer=self._observer,
             )
-            await self._keep_replicas(placements, arena, rpc, path, stop)
+            await self._keep_replicas(placements, weights, arena, rpc, path, stop)
 
     def _dispatcher(self, slots: SlotPool, arena: Arena) -> Dispatcher:
         dispatcher = Dispatcher(
-            slots=slots, buckets=self.config.batch_buckets, collect=arena.take_features, observer=self._observer
+            slots=slots, buckets=self.config.batch_buckets, collect=arena.take_results, observer=self._observer
         )
         self._observer.watch(
             devices=self.config.devices,
@@ -93,24 +98,27 @@ class App:
         return dispatcher
 
     async def _keep_replicas(
-        self, placements: tuple[Placement, ...], arena: Arena, rpc: RpcServer, path: FramePath, stop: asyncio.Event
+        self,
+        placements: tuple[Placement, ...],
+        weights: Located,
+        arena: Arena,
+        rpc: RpcServer,
+        path: FramePath,
+        stop: asyncio.Event,
     ) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                warm: asyncio.Queue[int] = asyncio.Queue()
-                fleet = Fleet(
-                    placements=placements,
-                    make=lambda placement: self._replica(placement, arena),
-                    serve=path.dispatcher.serve,
-                    observer=self._observer,
-                    on_change=warm.put_nowait,
-                )
-                background = [tasks.create_task(fleet.run()), tasks.create_task(_report_health(warm, rpc))]
-                await self._serve(fleet, rpc, path, stop)
-                for task in background:
-                    task.cancel()
-        except BaseExceptionGroup as group:
-            raise _refusal(group) or group from None
+        async with _refusals_alone(), asyncio.TaskGroup() as tasks:
+            warm: asyncio.Queue[int] = asyncio.Queue()
+            fleet = Fleet(
+                placements=placements,
+                make=lambda placement: self._replica(placement, weights, arena),
+                serve=path.dispatcher.serve,
+                observer=self._observer,
+                on_change=warm.put_nowait,
+            )
+            background = [tasks.create_task(fleet.run()), tasks.create_task(_report_health(warm, rpc))]
+            await self._serve(fleet, rpc, path, stop)
+            for task in background:
+                task.cancel()
 
     async def _serve(self, fleet: Fleet, rpc: RpcServer, path: FramePath, stop: asyncio.Event) -> None:
         _log.info("loading %s on %s", self.config.weights, ", ".join(self.config.devices))
@@ -144,29 +152,38 @@ class App:
             )
         )
         model = model_message(description, identity, config.limits)
-        return FeatureServicer(path=path, model=model, limits=config.limits, observer=self._observer)
+        return FeatureServicer(
+            path=path, description=description, model=model, limits=config.limits, observer=self._observer
+        )
 
-    def _replica(self, placement: Placement, arena: Arena) -> Replica:
+    def _replica(self, placement: Placement, weights: Located, arena: Arena) -> Replica:
         config = self.config
         options = EngineOptions(
             engine=config.engine,
-            variant=config.variant,
-            weights=config.weights,
-            device=placement.device,
+            model=weights,
+            run_module_graph=config.run_module_graph,
             cores=placement.cores,
             batch_buckets=config.batch_buckets,
         )
         return Replica(placement=placement, options=options, arena=arena, hang_s=config.hang_s)
 
 
-def _layout(config: ServerConfig) -> ArenaLayout:
-    spec = VARIANTS[config.variant]
+def _layout(config: ServerConfig, spec: NetworkSpec) -> ArenaLayout:
     return ArenaLayout(
         slots=config.slots,
         image_height=spec.image_size,
         image_width=spec.image_size,
-        feature_length=spec.feature_length,
+        result_bytes=config.limits.max_result_bytes,
     )
+
+
+@contextlib.asynccontextmanager
+async def _refusals_alone() -> AsyncIterator[None]:
+    """Raise the reason not to start by itself, without the group that the tasks around it make of it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _refusal(group) or group from None
 
 
 def _refusal(group: BaseExceptionGroup[BaseException]) -> ConfigurationError | None:
@@ -189,7 +206,7 @@ def _cores() -> int:
 
 async def _unless(stop: asyncio.Event, awaitable: Coroutine[Any, Any, _T]) -> _T | None:
     """Return what `awaitable` gives, or None as soon as `stop` is set."""
-    async with asyncio.TaskGroup() as tasks:
+    async with _refusals_alone(), asyncio.TaskGroup() as tasks:
         wanted = tasks.create_task(awaitable)
         stopped = tasks.create_task(stop.wait())
         await asyncio.wait((wanted, stopped), return_when=asyncio.FIRST_COMPLETED)

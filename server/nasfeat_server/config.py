@@ -1,6 +1,7 @@
 """The server's configuration: small frozen values, checked where they are made, constructed by the command line."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from nasfeat_server.errors import ConfigurationError
 
@@ -40,6 +41,7 @@ class RequestLimits:
         max_image_pixels: height x width of one image.
         max_images_per_call: images in one ExtractFeatures call.
         max_window: frames in flight on one stream.
+        max_result_bytes: bytes of all outputs of one image together.
         max_waiting_images: images of unary calls that may wait for a slot before further ones are refused.
     """
 
@@ -47,12 +49,18 @@ class RequestLimits:
     max_image_pixels: int = 50_000_000
     max_images_per_call: int = 32
     max_window: int = 32
+    max_result_bytes: int = 32 * _MIB
     max_waiting_images: int = 256
 
     @property
+    def max_held_bytes(self) -> int:
+        """Bytes of results that one stream may have in flight; its window shrinks to that."""
+        return 4 * self.max_result_bytes
+
+    @property
     def max_message_bytes(self) -> int:
-        """Bytes of one gRPC message: the largest image and what goes with it."""
-        return self.max_image_bytes + _MIB
+        """Bytes of one gRPC message: the largest image or result and what goes with it."""
+        return max(self.max_image_bytes, self.max_result_bytes) + _MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +68,12 @@ class ServerConfig:
     """Everything that `nasfeat_server.app` needs to know.
 
     Attributes:
-        variant: a key of `nasfeat_server.network.spec.VARIANTS`.
+        variant: a key of `nasfeat_server.network.spec.VARIANTS` or the path of a spec; None takes the module's own, or
+            "large" where the weights do not say.
         weights: a weights source.
+        keras_wiring: pool as keras.applications does.
+        run_module_graph: run the graph that the weights' module brings, in place of our own.
+        cache: where downloads are kept; None for the user's cache directory.
         model_version: the operator's name for the weights, told in every result.
         engine: "tensorflow" or "fake".
         devices: names like "cpu:0" and "gpu:1"; one replica each.
@@ -74,8 +86,11 @@ class ServerConfig:
         hang_s: seconds without an answer after which a replica is killed and restarted.
     """
 
-    variant: str = "large"
+    variant: str | None = None
     weights: str = "published"
+    keras_wiring: bool = False
+    run_module_graph: bool = False
+    cache: Path | None = None
     model_version: str = "1"
     engine: str = "tensorflow"
     devices: tuple[str, ...] = ("cpu:0",)
@@ -100,6 +115,7 @@ class ServerConfig:
                 (size < 1 or size & (size - 1), f"the largest batch must be a power of two, not {size}"),
                 (self.slots < size, f"there must be a slot for each image of the largest batch, {size}"),
                 (self.limits.max_window < 1, "a stream's window must be 1 frame or more"),
+                (self.limits.max_result_bytes < _MIB, "the outputs of one image must be allowed 1 MiB or more"),
                 (self.grace_s < 0, "the grace must be 0 seconds or more"),
                 (self.hang_s <= 0, "the time after which a replica counts as hung must be over 0 seconds"),
             )

@@ -11,6 +11,8 @@ from measure import photographs
 
 from nasfeat_server.engine.engines.tensorflow import create
 from nasfeat_server.engine.interface import EngineOptions
+from nasfeat_server.network.outputs import FEATURE_VECTOR
+from nasfeat_server.network.weights.locate import locate
 
 
 def main() -> None:
@@ -18,9 +20,8 @@ def main() -> None:
     variant, weights, batch = sys.argv[1], sys.argv[2], int(sys.argv[3])
     options = EngineOptions(
         engine="tensorflow",
-        variant=variant,
-        weights=weights,
-        device="cpu:0",
+        model=locate(weights, variant),
+        run_module_graph=False,
         cores=tuple(sorted(os.sched_getaffinity(0))),
         batch_buckets=(batch,),
     )
@@ -33,7 +34,7 @@ def main() -> None:
         rounds = max(int(line) // batch, 1)
         started_at = time.perf_counter()
         for _ in range(rounds):
-            engine.run(images)
+            engine.run(images, (FEATURE_VECTOR,))
         print(rounds * batch / (time.perf_counter() - started_at), flush=True)
 
 

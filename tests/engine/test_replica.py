@@ -15,21 +15,23 @@ from nasfeat_server.engine.fake import fingerprint
 from nasfeat_server.engine.interface import EngineOptions
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.errors import ConfigurationError, ExecutionFailedError, ReplicaLostError
+from nasfeat_server.network.spec import VARIANTS
+from nasfeat_server.network.weights import Located
 
-_LAYOUT = ArenaLayout(slots=8, image_height=32, image_width=32, feature_length=768)
+_LAYOUT = ArenaLayout(slots=8, image_height=32, image_width=32, result_bytes=8192)
 
 
 def _make(arena: Arena, *, weights: str = "random:0", engine: str = "fake", hang_s: float = 60.0) -> Replica:
     placement: Placement = place(["cpu:0"])[0]
+    model = Located(source=weights, location=weights[:100], spec=VARIANTS["cifar"], labels=(), trained=False)
     options = EngineOptions(
-        engine=engine,
-        variant="cifar",
-        weights=weights,
-        device=placement.device,
-        cores=placement.cores,
-        batch_buckets=(1, 2, 4),
+        engine=engine, model=model, run_module_graph=False, cores=placement.cores, batch_buckets=(1, 2, 4)
     )
     return Replica(placement=placement, options=options, arena=arena, hang_s=hang_s)
+
+
+async def _run(replica: Replica, *slots: int) -> float:
+    return await replica.run(slots, [("global_pool",)] * len(slots))
 
 
 @pytest.fixture
@@ -52,17 +54,26 @@ async def replica(arena: Arena) -> AsyncIterator[Replica]:
 
 async def test_features_come_back_through_shared_memory(arena: Arena, replica: Replica) -> None:
     """The process reads images from the arena and leaves each one's vector in its own slot."""
-    await replica.run([5, 0, 3])
-    expected = fingerprint(arena.images, _LAYOUT.feature_length)
+    await _run(replica, 5, 0, 3)
+    expected = fingerprint(arena.images, 768)
     for slot in (0, 3, 5):
-        np.testing.assert_array_equal(arena.features[slot], expected[slot])
-    assert not arena.features[[1, 2, 4, 6, 7]].any()
+        assert arena.take_results(slot, 768 * 4) == expected[slot].tobytes()
+    for slot in (1, 2, 4, 6, 7):
+        assert not any(arena.take_results(slot, _LAYOUT.result_bytes))
+
+
+async def test_each_image_gets_the_outputs_asked_for_it(arena: Arena, replica: Replica) -> None:
+    """Images of one batch may want different outputs: each finds its own, one behind the other, in its order."""
+    await replica.run([0, 1], [("global_pool", "Logits"), ("Logits", "global_pool")])
+    vectors, logits = fingerprint(arena.images, 768), fingerprint(arena.images, 10)
+    assert arena.take_results(0, 778 * 4) == vectors[0].tobytes() + logits[0].tobytes()
+    assert arena.take_results(1, 778 * 4) == logits[1].tobytes() + vectors[1].tobytes()
 
 
 async def test_two_batches_at_once_are_answered_in_their_order(arena: Arena, replica: Replica) -> None:
     """One batch may wait beside the one that runs, and each call gets its own answer."""
     arena.images[1, 0, 0] = FAILING_PIXEL
-    results = await asyncio.gather(replica.run([0]), replica.run([1]), replica.run([2]), return_exceptions=True)
+    results = await asyncio.gather(_run(replica, 0), _run(replica, 1), _run(replica, 2), return_exceptions=True)
     assert [type(result) for result in results] == [float, ExecutionFailedError, float]
 
 
@@ -70,14 +81,14 @@ async def test_an_engine_that_raises_lives_on(arena: Arena, replica: Replica) ->
     """A failed batch is told with the engine's own words, and the next one runs."""
     arena.images[0, 0, 0] = FAILING_PIXEL
     with pytest.raises(ExecutionFailedError, match="ValueError: the batch holds an image with the failing pixel"):
-        await replica.run([0])
-    await replica.run([1])
+        await _run(replica, 0)
+    await _run(replica, 1)
 
 
 async def test_a_death_blames_the_batch_that_ran_and_not_the_one_beside_it(arena: Arena, replica: Replica) -> None:
     """The process dies under its batch: that call says so, the waiting one says that it never began."""
     arena.images[0, 0, 0] = KILLING_PIXEL
-    died, waited = await asyncio.gather(replica.run([0]), replica.run([1]), return_exceptions=True)
+    died, waited = await asyncio.gather(_run(replica, 0), _run(replica, 1), return_exceptions=True)
     assert isinstance(died, ReplicaLostError)
     assert isinstance(waited, ReplicaLostError)
     assert (died.started, waited.started) == (True, False)
@@ -90,7 +101,7 @@ async def test_an_idle_death_is_noticed(replica: Replica) -> None:
     os.kill(replica.pid, signal.SIGKILL)
     assert await replica.wait_lost() == "killed"
     with pytest.raises(ReplicaLostError, match="cpu:0 is gone"):
-        await replica.run([0])
+        await _run(replica, 0)
 
 
 async def test_a_hung_replica_is_killed(arena: Arena) -> None:
@@ -100,7 +111,7 @@ async def test_a_hung_replica_is_killed(arena: Arena) -> None:
     await replica.warm_up()
     arena.images[0, 0, 0] = HANGING_PIXEL
     with pytest.raises(ReplicaLostError, match=r"gave no answer for 0\.2 s"):
-        await replica.run([0])
+        await _run(replica, 0)
     assert await replica.wait_lost() == "hung"
     await replica.close()
 
@@ -131,7 +142,7 @@ async def test_what_the_process_writes_is_kept_for_the_log(arena: Arena) -> None
     await replica.warm_up()
     arena.images[0, 0, 0] = FAILING_PIXEL
     with pytest.raises(ExecutionFailedError):
-        await replica.run([0])
+        await _run(replica, 0)
     await replica.close()
     await relaying
     assert replica.last_words.endswith("ValueError: the batch holds an image with the failing pixel")
@@ -142,7 +153,7 @@ async def test_close_ends_the_process_and_calls_under_way(arena: Arena) -> None:
     replica = _make(arena, weights="sleep:0.2")
     await replica.start()
     await replica.warm_up()
-    running = asyncio.ensure_future(replica.run([0]))
+    running = asyncio.ensure_future(_run(replica, 0))
     await asyncio.sleep(0)
     await replica.close()
     with pytest.raises(ReplicaLostError):

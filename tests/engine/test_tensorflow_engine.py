@@ -7,17 +7,25 @@ import numpy as np
 import pytest
 
 from nasfeat_server import network
-from nasfeat_server.engine.interface import EngineOptions
-from nasfeat_server.errors import ConfigurationError, WeightsError
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.errors import WeightsError
 from nasfeat_server.network.spec import NetworkSpec
+from nasfeat_server.network.weights.locate import locate
 
 ORACLE = Path(__file__).parents[1] / "data" / "oracle"
 
 
-def options(weights: str, variant: str = "large") -> EngineOptions:
+VECTOR = ("global_pool",)
+
+
+def options(weights: str, variant: str | NetworkSpec = "large") -> EngineOptions:
     """Options of a CPU replica."""
     return EngineOptions(
-        engine="tensorflow", variant=variant, weights=weights, device="cpu:0", cores=(), batch_buckets=(1, 2, 4)
+        engine="tensorflow",
+        model=locate(weights, variant),
+        run_module_graph=False,
+        cores=(),
+        batch_buckets=(1, 2, 4),
     )
 
 
@@ -33,13 +41,13 @@ def test_features_are_the_originals(name: str) -> None:
     from nasfeat_server.engine.engines.tensorflow import TensorFlowEngine
 
     spec, checkpoint = tiny(name)
-    engine = TensorFlowEngine(options(checkpoint), spec)
+    engine = TensorFlowEngine(options(checkpoint, spec))
     engine.load()
     images = np.random.default_rng(0).integers(0, 256, (4, spec.image_size, spec.image_size, 3), np.uint8)
     expected = network.load(checkpoint, spec).features(images.astype(np.float32) / np.float32(255))
     for size in (1, 2, 4):
         engine.warm_up(size)
-        features = engine.run(images[:size])
+        features = engine.run(images[:size], VECTOR)["global_pool"]
         assert features.dtype == np.float32
         assert features.shape == (size, spec.feature_length)
         assert np.linalg.norm(features - expected[:size]) < 1e-4 * np.linalg.norm(expected[:size])
@@ -51,11 +59,12 @@ def test_padding_changes_no_feature() -> None:
     from nasfeat_server.engine.engines.tensorflow import TensorFlowEngine
 
     spec, checkpoint = tiny("tiny_mobile")
-    engine = TensorFlowEngine(options(checkpoint), spec)
+    engine = TensorFlowEngine(options(checkpoint, spec))
     engine.load()
     images = np.random.default_rng(1).integers(0, 256, (4, 96, 96, 3), np.uint8)
     images[3] = 0
-    np.testing.assert_allclose(engine.run(images)[:2], engine.run(images[:2]), rtol=1e-3, atol=1e-4)
+    full, part = (engine.run(batch, VECTOR)["global_pool"] for batch in (images, images[:2]))
+    np.testing.assert_allclose(full[:2], part, rtol=1e-3, atol=1e-4)
 
 
 def test_description_is_of_what_was_loaded() -> None:
@@ -63,20 +72,19 @@ def test_description_is_of_what_was_loaded() -> None:
     from nasfeat_server.engine.engines.tensorflow import TensorFlowEngine
 
     spec, checkpoint = tiny("tiny_cifar")
-    description = TensorFlowEngine(options(checkpoint), spec).load()
+    description = TensorFlowEngine(options(checkpoint, spec)).load()
     assert (description.name, description.precision) == ("tiny_cifar", "fp32")
-    assert (description.image_height, description.image_width, description.feature_length) == (32, 32, 96)
+    assert (description.image_height, description.image_width, description.wiring) == (32, 32, "slim")
+    assert description.output_shapes["global_pool"] == (96,)
     assert (description.weights_source, description.trained) == (checkpoint, True)
     assert description.weights_digest == network.load(checkpoint, spec).weights_digest
-    assert not TensorFlowEngine(options("random:0"), spec).load().trained
+    assert not TensorFlowEngine(options("random:0", spec)).load().trained
 
 
 def test_what_cannot_be_loaded_is_a_configuration_error() -> None:
-    """A wrong variant or wrong weights are refused in the words of the network package."""
+    """Wrong weights are refused in the words of the network package."""
     from nasfeat_server.engine.engines.tensorflow import create
 
-    with pytest.raises(ConfigurationError, match="no variant 'huge'"):
-        create(options("random:0", variant="huge"))
     with pytest.raises(WeightsError, match="does not hold nasnet_cifar"):
         create(options(str(ORACLE / "tiny_cifar"), variant="cifar")).load()
 
@@ -87,7 +95,10 @@ def test_large() -> None:
     from nasfeat_server.engine.engines.tensorflow import create
 
     engine = create(options("random:0"))
-    assert engine.load().feature_length == 4032
+    description: ModelDescription = engine.load()
+    assert description.output_shapes["global_pool"] == (4032,)
     images = np.random.default_rng(2).integers(0, 256, (2, 331, 331, 3), np.uint8)
     expected = network.load("random:0").features(images.astype(np.float32) / np.float32(255))
-    np.testing.assert_allclose(engine.run(images), expected, rtol=1e-3, atol=1e-3 * float(expected.std()))
+    np.testing.assert_allclose(
+        engine.run(images, VECTOR)["global_pool"], expected, rtol=1e-3, atol=1e-3 * float(expected.std())
+    )

@@ -93,7 +93,7 @@ async def test_metrics_are_served_over_http() -> None:
         (("--listen", "nowhere"), "'nowhere' is not HOST:PORT"),
         (("--max-batch", "3", "--grace", "-1"), "a power of two, not 3; the grace must be 0 seconds or more"),
         (("--weights", "/nowhere"), "not '/nowhere'"),
-        (("--variant", "huge"), "'huge' is not one of"),
+        (("--variant", "huge"), "no variant 'huge'; the variants are large, mobile, cifar, or a .json file"),
     ],
 )
 def test_what_cannot_start_says_why_and_ends_with_2(options: tuple[str, ...], message: str) -> None:

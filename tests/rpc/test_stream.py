@@ -108,7 +108,10 @@ async def test_a_bad_image_fails_alone(app: App) -> None:
     [
         ([], "the first message of a stream must be its options"),
         ([frame(0)], "the first message of a stream must be its options"),
-        ([opening(outputs=["Cell_3"])], "outputs [Cell_3] cannot be given; ask for global_pool, once, or for none"),
+        (
+            [opening(outputs=["Cell_99"])],
+            "there is no output 'Cell_99': these weights give global_pool, Logits, Predictions",
+        ),
         ([opening(overload_policy=3)], "supports no overload policy but OVERLOAD_POLICY_BLOCK"),
         ([opening(delivery_order=9)], "delivery order 9 is neither ORDERED nor AS_COMPLETED"),
         ([opening(priority=9)], "priority 9 is not one of LOW, NORMAL and HIGH"),

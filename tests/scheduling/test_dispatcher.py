@@ -10,13 +10,14 @@ import pytest
 from eventlog import EventLog
 from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.fake import FakeExecutor, fingerprint
+from nasfeat_server.engine.interface import Outputs
 from nasfeat_server.errors import ExecutionFailedError, ReplicaLostError
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution, Work
 from nasfeat_server.telemetry.events import BatchFinished
 
-_LAYOUT = ArenaLayout(slots=16, image_height=4, image_width=4, feature_length=8)
+_LAYOUT = ArenaLayout(slots=16, image_height=4, image_width=4, result_bytes=4096)
 
 
 class _Bench:
@@ -27,14 +28,14 @@ class _Bench:
         self.slots = SlotPool(_LAYOUT.slots)
         self.log = EventLog()
         self.dispatcher = Dispatcher(
-            slots=self.slots, buckets=(1, 2, 4), collect=self.arena.take_features, observer=self.log
+            slots=self.slots, buckets=(1, 2, 4), collect=self.arena.take_results, observer=self.log
         )
         self.lane = self.dispatcher.open_lane(1.0)
 
     async def submit(self, value: int, lane: int | None = None) -> Work:
         slot = await self.slots.acquire()
         self.arena.images[slot] = value
-        return self.dispatcher.submit(self.lane if lane is None else lane, slot)
+        return self.dispatcher.submit(self.lane if lane is None else lane, slot, ("global_pool",), 768 * 4)
 
     def executor(self, device: str = "fake:0") -> FakeExecutor:
         return FakeExecutor(self.arena, device=device)
@@ -57,7 +58,7 @@ async def _serving(bench: _Bench, *executors: FakeExecutor) -> AsyncIterator[Non
 
 def _expected(value: int) -> bytes:
     images = np.full((1, _LAYOUT.image_height, _LAYOUT.image_width, 3), value, np.uint8)
-    return fingerprint(images, _LAYOUT.feature_length).tobytes()
+    return fingerprint(images, 768).tobytes()
 
 
 async def _settle() -> None:
@@ -70,7 +71,7 @@ async def test_every_image_gets_its_own_features_and_its_slot_back(bench: _Bench
     async with _serving(bench, bench.executor()):
         works = [await bench.submit(value) for value in range(12)]
         executions = [await work.done for work in works]
-    assert [execution.features for execution in executions] == [_expected(value) for value in range(12)]
+    assert [execution.results for execution in executions] == [_expected(value) for value in range(12)]
     assert bench.slots.in_use == 0
     assert bench.dispatcher.depth == 0
 
@@ -128,8 +129,8 @@ async def test_a_cancelled_waiter_does_not_disturb_its_batch(bench: _Bench) -> N
         works[0].done.cancel()
         works[1].done.cancel()
         executor.gate.set()
-        assert (await works[2].done).features == _expected(2)
-        assert (await (await bench.submit(9)).done).features == _expected(9)
+        assert (await works[2].done).results == _expected(2)
+        assert (await (await bench.submit(9)).done).results == _expected(9)
 
 
 async def test_a_lost_batch_runs_on_another_replica(bench: _Bench) -> None:
@@ -153,11 +154,11 @@ async def test_an_image_that_kills_ends_up_alone_and_fails_alone(bench: _Bench) 
     def script(executor: FakeExecutor) -> FakeExecutor:
         run = executor.run
 
-        async def run_or_die(slots: list[int]) -> float:
+        async def run_or_die(slots: list[int], outputs: list[Outputs]) -> float:
             if any(bench.arena.images[slot, 0, 0, 0] == 66 for slot in slots):
                 killer[0] += 1
                 raise ReplicaLostError("died")
-            return await run(slots)
+            return await run(slots, outputs)
 
         executor.run = run_or_die  # type: ignore[method-assign,assignment]
         return executor
@@ -168,7 +169,7 @@ async def test_an_image_that_kills_ends_up_alone_and_fails_alone(bench: _Bench) 
             await stack.enter_async_context(_serving(bench, script(executor)))
         results = await asyncio.gather(*(work.done for work in works), return_exceptions=True)
     assert isinstance(results[1], ReplicaLostError)
-    assert [r.features for r in results if isinstance(r, Execution)] == [_expected(value) for value in (1, 2, 3)]
+    assert [r.results for r in results if isinstance(r, Execution)] == [_expected(value) for value in (1, 2, 3)]
     assert killer == [3]
     assert bench.slots.in_use == 0
 

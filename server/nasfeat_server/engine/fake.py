@@ -1,15 +1,17 @@
 """A device that costs nothing: for tests of the whole path in milliseconds, and to measure what serving costs."""
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from nasfeat_server.engine.arena import Arena
-from nasfeat_server.engine.interface import ModelDescription
+from nasfeat_server.engine.interface import ModelDescription, Outputs
 from nasfeat_server.errors import ExecutionFailedError, ReplicaLostError
-from nasfeat_server.network.spec import VARIANTS
+from nasfeat_server.network.outputs import output_shapes
+from nasfeat_server.network.spec import VARIANTS, NetworkSpec
 
 
 def fingerprint(images: npt.NDArray[np.uint8], length: int) -> npt.NDArray[np.float32]:
@@ -17,28 +19,38 @@ def fingerprint(images: npt.NDArray[np.uint8], length: int) -> npt.NDArray[np.fl
 
     Args:
         images: uint8 [N, H, W, 3].
-        length: values in a vector, at most H * W * 3.
+        length: values in a vector; the bytes are repeated if they are fewer.
 
     Returns:
         float32 [N, length].
     """
     flat = images.reshape(len(images), -1)
+    if flat.shape[1] < length:
+        flat = np.tile(flat, -(-length // flat.shape[1]))
     step = flat.shape[1] // length
     return np.divide(flat[:, : step * length : step], 255, dtype=np.float32)
 
 
-def describe(variant: str, source: str) -> ModelDescription:
-    """Describe the fake network of `variant`'s input and output sizes; it never claims to be trained."""
-    spec = VARIANTS[variant]
+def fingerprints(
+    images: npt.NDArray[np.uint8], outputs: Outputs, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Fingerprint images uint8 [N, H, W, 3] in the shape of each of `outputs`: float32 [N, ...]."""
+    return {name: fingerprint(images, math.prod(shapes[name])).reshape(-1, *shapes[name]) for name in outputs}
+
+
+def describe(spec: NetworkSpec, source: str) -> ModelDescription:
+    """Describe a fake network with the inputs and outputs of `spec`; it never claims to be trained."""
     return ModelDescription(
         name=f"fake_{spec.name}",
         weights_digest="sha256:" + "0" * 64,
         weights_source=source,
         trained=False,
         precision="fp32",
+        wiring=spec.wiring,
         image_height=spec.image_size,
         image_width=spec.image_size,
-        feature_length=spec.feature_length,
+        output_shapes=output_shapes(spec, classifier=True),
+        labels=tuple(f"class {index}" for index in range(spec.num_classes)),
     )
 
 
@@ -61,6 +73,7 @@ class FakeExecutor:
         self._device = device
         self._max_batch_size = max_batch_size
         self._turn = asyncio.Lock()
+        self._description = describe(VARIANTS["cifar"], "random:0")
 
     @property
     def device(self) -> str:
@@ -73,10 +86,10 @@ class FakeExecutor:
         return self._max_batch_size
 
     async def warm_up(self) -> ModelDescription:
-        """Describe a fake NASNet-A Large."""
-        return describe("large", "random:0")
+        """Describe a fake NASNet-A of the CIFAR variant."""
+        return self._description
 
-    async def run(self, slots: Sequence[int]) -> float:
+    async def run(self, slots: Sequence[int], outputs: Sequence[Outputs]) -> float:
         """Leave the fingerprints of `slots` once the gate is open."""
         async with self._turn:
             self.batches.append(tuple(slots))
@@ -84,9 +97,9 @@ class FakeExecutor:
             failure = self.failures.pop(0) if self.failures else None
             if failure:
                 raise failure
-            for slot in slots:
-                length = self._arena.layout.feature_length
-                self._arena.features[slot] = fingerprint(self._arena.images[slot : slot + 1], length)[0]
+            for slot, names in zip(slots, outputs, strict=True):
+                results = fingerprints(self._arena.images[slot : slot + 1], names, self._description.output_shapes)
+                self._arena.put_results(slot, (results[name][0] for name in names))
         return 0.0
 
     async def close(self) -> None:

@@ -4,12 +4,17 @@
 sees of a replica: asynchronous, in the server's process, and free of any framework.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from nasfeat_server.network.weights.values import Located
+
+Outputs = tuple[str, ...]
+"""The names of the outputs wanted of one image, in the order in which they are left in its slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,17 +23,15 @@ class EngineOptions:
 
     Attributes:
         engine: name of a module in `nasfeat_server.engine.engines`.
-        variant: a key of `nasfeat_server.network.spec.VARIANTS`.
-        weights: a weights source, as `--weights` takes it.
-        device: "cpu:N" or "gpu:N".
+        model: the network and where its weights are.
+        run_module_graph: run the graph that the weights' module brings, in place of our own.
         cores: the CPU cores this replica is pinned to; empty leaves the choice to the system.
-        batch_buckets: the batch sizes to prepare, ascending; a batch is padded to the next one.
+        batch_buckets: the batch sizes to prepare, ascending.
     """
 
     engine: str
-    variant: str
-    weights: str
-    device: str
+    model: Located
+    run_module_graph: bool
     cores: tuple[int, ...]
     batch_buckets: tuple[int, ...]
 
@@ -43,9 +46,11 @@ class ModelDescription:
         weights_source: the source as the operator named it.
         trained: False for random weights.
         precision: the arithmetic, e.g. "fp32".
+        wiring: "slim" or "keras"; see `NetworkSpec.wiring`.
         image_height: rows of the input.
         image_width: columns of the input.
-        feature_length: values in a feature vector.
+        output_shapes: what can be computed, with the shape for one image; the feature vector first.
+        labels: the names of the classifier's classes, in order; empty if there are none.
     """
 
     name: str
@@ -53,9 +58,11 @@ class ModelDescription:
     weights_source: str
     trained: bool
     precision: str
+    wiring: str
     image_height: int
     image_width: int
-    feature_length: int
+    output_shapes: Mapping[str, tuple[int, ...]]
+    labels: tuple[str, ...]
 
 
 class Engine(Protocol):
@@ -73,14 +80,15 @@ class Engine(Protocol):
         """Compile and run once for `batch_size`, one of the options' buckets."""
         ...
 
-    def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Compute feature vectors.
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Compute `outputs` in one pass.
 
         Args:
             images: uint8 RGB [N, H, W, 3] in 0..255, N one of the warmed buckets.
+            outputs: names among the description's `output_shapes`.
 
         Returns:
-            float32 [N, feature_length].
+            For each name float32 [N, ...] of the described shape.
         """
         ...
 
@@ -107,8 +115,8 @@ class Executor(Protocol):
         """
         ...
 
-    async def run(self, slots: Sequence[int]) -> float:
-        """Read the images of `slots` from the arena and leave their feature vectors there.
+    async def run(self, slots: Sequence[int], outputs: Sequence[Outputs]) -> float:
+        """Read the images of `slots` from the arena and leave there what `outputs` names for each.
 
         Returns:
             The seconds that the device worked on this batch, without the wait behind another one.

@@ -15,7 +15,7 @@ from typing import Any
 
 from nasfeat_server.engine.arena import Arena
 from nasfeat_server.engine.devices import Placement
-from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
 from nasfeat_server.errors import ConfigurationError, ExecutionFailedError, ReplicaLostError
 
 _log = logging.getLogger(__name__)
@@ -115,14 +115,14 @@ class Replica:
             elif "refused" in message:
                 raise ConfigurationError(message["refused"])
             else:
-                return ModelDescription(**message["loaded"])
+                return _description_of(message["loaded"])
 
-    async def run(self, slots: Sequence[int]) -> float:
+    async def run(self, slots: Sequence[int], outputs: Sequence[Outputs]) -> float:
         """Run one batch; see `Executor.run`."""
         if self._dead or not self._writer:
             raise ReplicaLostError(f"replica {self.device} is gone", started=False)
         # Answers come in the order of the batches, and the lock lets callers in by the order of their arrival.
-        self._writer.write(json.dumps({"run": list(slots)}).encode() + b"\n")
+        self._writer.write(json.dumps({"run": slots, "outputs": outputs}).encode() + b"\n")
         async with self._turn:
             message = await self._answer()
         if "failed" in message:
@@ -185,3 +185,8 @@ class Replica:
     def _kill(self) -> None:
         if self._process and self._process.returncode is None:
             self._process.send_signal(signal.SIGKILL)
+
+
+def _description_of(document: dict[str, Any]) -> ModelDescription:
+    shapes = {name: tuple(shape) for name, shape in document.pop("output_shapes").items()}
+    return ModelDescription(output_shapes=shapes, labels=tuple(document.pop("labels")), **document)

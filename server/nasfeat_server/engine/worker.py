@@ -3,13 +3,15 @@
 It is started by `nasfeat_server.engine.replica` with one JSON argument, speaks JSON lines over an inherited socket,
 and ends when the server's end of the socket closes, however the server died. It alone imports the framework.
 
-Server to replica: {"run": [slot, ...]}. Replica to server: {"progress": text} while it starts, then one of
-{"loaded": description} or {"refused": message}; and for each batch {"done": seconds} or {"failed": message}.
+Server to replica: {"run": [slot, ...], "outputs": [[name, ...], ...]}, the outputs of each slot.
+Replica to server: {"progress": text} while it starts, then one of {"loaded": description} or {"refused": message};
+and for each batch {"done": seconds} or {"failed": message}.
 """
 
 import contextlib
 import dataclasses
 import importlib
+import itertools
 import json
 import os
 import socket
@@ -25,13 +27,15 @@ import numpy as np
 from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.interface import Engine, EngineOptions
 from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.network.weights.values import located_of
 
 
 def main() -> None:
     """Run the replica described by the first argument until the server is gone."""
     start: Mapping[str, Any] = json.loads(sys.argv[1])
     fields: dict[str, Any] = start["options"]
-    options = EngineOptions(**{key: _frozen(value) for key, value in fields.items()})
+    model = located_of(fields.pop("model"))
+    options = EngineOptions(model=model, **{key: _frozen(value) for key, value in fields.items()})
     if options.cores:
         # Before the framework is imported, so that its thread pools see the share and not the machine.
         os.sched_setaffinity(0, options.cores)
@@ -60,10 +64,12 @@ class _Replica:
             self._tell(refused=str(error))
             return
         for line in self._pipe:
-            self._run(engine, json.loads(line)["run"])
+            order = json.loads(line)
+            self._run(engine, order["run"], order["outputs"])
 
     def _start(self, options: EngineOptions) -> Engine:
-        self._tell(progress=f"loading {options.weights} into {options.variant} with the {options.engine} engine")
+        model = options.model
+        self._tell(progress=f"loading {model.source} into {model.spec.name} with the {options.engine} engine")
         engine: Engine = _engine_module(options.engine).create(options)
         description = engine.load()
         for size in options.batch_buckets:
@@ -72,10 +78,13 @@ class _Replica:
         self._tell(loaded=dataclasses.asdict(description))
         return engine
 
-    def _run(self, engine: Engine, slots: Sequence[int]) -> None:
+    def _run(self, engine: Engine, slots: Sequence[int], outputs: Sequence[Sequence[str]]) -> None:
         started_at = time.monotonic()
+        wanted = tuple(dict.fromkeys(itertools.chain.from_iterable(outputs)))
         try:
-            self._arena.features[slots] = engine.run(np.ascontiguousarray(self._arena.images[slots]))
+            results = engine.run(np.ascontiguousarray(self._arena.images[slots]), wanted)
+            for row, (slot, names) in enumerate(zip(slots, outputs, strict=True)):
+                self._arena.put_results(slot, (results[name][row] for name in names))
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; the scheduler isolates the image
             traceback.print_exc()
             self._tell(failed=f"{type(error).__name__}: {error}")

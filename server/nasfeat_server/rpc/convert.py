@@ -9,8 +9,8 @@ from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import InvalidImageError, InvalidRequestError
 from nasfeat_server.imaging.types import PixelFormat, RawPixels
-
-FEATURE_VECTOR = "global_pool"
+from nasfeat_server.network.outputs import FEATURE_VECTOR
+from nasfeat_server.rpc.outputs import Selection, select
 
 _PIXEL_FORMATS = {image_pb2.PixelFormat.Value(f"PIXEL_FORMAT_{format_.name}"): format_ for format_ in PixelFormat}
 _WEIGHTS_OF_PRIORITIES: Mapping[int, float] = {
@@ -29,12 +29,14 @@ class StreamTerms:
         weight: the stream's share of the devices.
         window: frames in flight.
         frame_deadline_s: seconds from a frame's arrival; None for ever.
+        selection: what each frame is answered with.
     """
 
     ordered: bool
     weight: float
     window: int
     frame_deadline_s: float | None
+    selection: Selection
 
 
 def image_source(image: image_pb2.Image) -> bytes | RawPixels:
@@ -61,25 +63,15 @@ def image_source(image: image_pb2.Image) -> bytes | RawPixels:
     )
 
 
-def check_outputs(outputs: list[str]) -> None:
-    """Refuse outputs that this server does not compute.
-
-    Raises:
-        InvalidRequestError: names the unknown ones and those there are.
-    """
-    unknown = sorted(set(outputs) - {FEATURE_VECTOR})
-    if unknown or len(outputs) > 1:
-        asked = ", ".join(outputs)
-        raise InvalidRequestError(f"outputs [{asked}] cannot be given; ask for {FEATURE_VECTOR}, once, or for none")
-
-
-def stream_terms(options: feature_service_pb2.StreamOptions, limits: RequestLimits) -> StreamTerms:
+def stream_terms(
+    options: feature_service_pb2.StreamOptions, description: ModelDescription, limits: RequestLimits
+) -> StreamTerms:
     """Read a stream's options and fill in the defaults.
 
     Raises:
         InvalidRequestError: an option is unknown, not supported or out of range.
     """
-    check_outputs(list(options.outputs))
+    selection = select(options.outputs, options.top_k, description, limits)
     order = options.delivery_order or feature_service_pb2.DELIVERY_ORDER_ORDERED
     if order not in feature_service_pb2.DeliveryOrder.values():
         raise InvalidRequestError(f"delivery order {order} is neither ORDERED nor AS_COMPLETED")
@@ -94,9 +86,16 @@ def stream_terms(options: feature_service_pb2.StreamOptions, limits: RequestLimi
     return StreamTerms(
         ordered=order == feature_service_pb2.DELIVERY_ORDER_ORDERED,
         weight=_WEIGHTS_OF_PRIORITIES[priority],
-        window=min(options.window or limits.max_window, limits.max_window),
+        window=_window(options.window, selection.nbytes, limits),
         frame_deadline_s=deadline_s,
+        selection=selection,
     )
+
+
+def _window(asked: int, result_bytes: int, limits: RequestLimits) -> int:
+    """Grant the frames asked for, as far as their results fit into what a stream may hold."""
+    window = min(asked or limits.max_window, limits.max_window)
+    return max(1, min(window, limits.max_held_bytes // result_bytes))
 
 
 def granted_options(
@@ -105,7 +104,7 @@ def granted_options(
     """Give a stream's options back with every default filled in."""
     granted = feature_service_pb2.StreamOptions()
     granted.CopyFrom(options)
-    granted.outputs[:] = [FEATURE_VECTOR]
+    granted.outputs[:] = terms.selection.asked
     granted.delivery_order = options.delivery_order or feature_service_pb2.DELIVERY_ORDER_ORDERED
     granted.overload_policy = options.overload_policy or feature_service_pb2.OVERLOAD_POLICY_BLOCK
     granted.priority = options.priority or feature_service_pb2.PRIORITY_NORMAL
@@ -125,6 +124,7 @@ def identity_message(
         preprocessing_digest=preprocessing_digest,
         weights_source=description.weights_source,
         trained=description.trained,
+        wiring=description.wiring,
     )
 
 
@@ -136,14 +136,21 @@ def model_message(
         identity=identity,
         image_height=description.image_height,
         image_width=description.image_width,
-        feature_length=description.feature_length,
-        outputs=[FEATURE_VECTOR],
+        image_channels=3,
+        feature_length=description.output_shapes[FEATURE_VECTOR][0],
+        outputs=description.output_shapes,
+        output_shapes=[
+            feature_service_pb2.OutputShape(output=name, shape=shape)
+            for name, shape in description.output_shapes.items()
+        ],
+        labels=description.labels,
         limits=feature_service_pb2.Limits(
             max_image_bytes=limits.max_image_bytes,
             max_image_pixels=limits.max_image_pixels,
             max_images_per_call=limits.max_images_per_call,
             max_window=limits.max_window,
             max_message_bytes=limits.max_message_bytes,
+            max_result_bytes=limits.max_result_bytes,
         ),
     )
 

@@ -14,7 +14,8 @@ from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
 from nasfeat_server.errors import DeadlinePassedError, NasfeatError
 from nasfeat_server.imaging.decode import decode_into
 from nasfeat_server.imaging.types import ImageLimits, PixelFormat, RawPixels
-from nasfeat_server.rpc.convert import FEATURE_VECTOR, image_source
+from nasfeat_server.rpc.convert import image_source
+from nasfeat_server.rpc.outputs import Selection, pack_features
 from nasfeat_server.rpc.status import status_of
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.slots import SlotPool
@@ -26,8 +27,9 @@ class FrameJob:
     """One image of one call, with everything that is known and owned on its behalf.
 
     Attributes:
+        selection: what is wanted of it.
         deadline: on the monotonic clock; None for never.
-        features: the answer when all went well: float32 little-endian.
+        results: the answer when all went well: the outputs wanted, float32 little-endian.
         error: the answer when not.
         stages_s: seconds spent in each stage so far.
     """
@@ -39,6 +41,7 @@ class FrameJob:
         capture_time: Timestamp | None,
         image: image_pb2.Image,
         lane: int,
+        selection: Selection,
         deadline: float | None,
     ) -> None:
         """Note the arrival."""
@@ -47,10 +50,11 @@ class FrameJob:
         self.capture_time = Timestamp(seconds=capture_time.seconds, nanos=capture_time.nanos) if capture_time else None
         self.image: image_pb2.Image | None = image
         self.lane = lane
+        self.selection = selection
         self.deadline = deadline
         self.arrived_at = time.monotonic()
         self.stages_s: dict[Stage, float] = {}
-        self.features: bytes | None = None
+        self.results: bytes | None = None
         self.error: NasfeatError | None = None
         self.answered_at = 0.0
         self.slot: int | None = None
@@ -96,7 +100,7 @@ class FramePath:
         job.stages_s[Stage.RECEIVE] = time.monotonic() - job.arrived_at
 
     async def answer(self, job: FrameJob) -> None:
-        """Take an admitted `job` through decoding and execution; leaves its features or its error in it."""
+        """Take an admitted `job` through decoding and execution; leaves its results or its error in it."""
         try:
             await self._decode(job)
             await self._execute(job)
@@ -123,7 +127,8 @@ class FramePath:
     async def _execute(self, job: FrameJob) -> None:
         if job.slot is None:
             raise AssertionError("only admitted frames are executed")
-        job.work = self.dispatcher.submit(job.lane, job.slot)
+        wanted = job.selection
+        job.work = self.dispatcher.submit(job.lane, job.slot, wanted.computed, wanted.nbytes)
         job.slot = None
         if job.deadline is not None:
             await asyncio.wait((job.work.done,), timeout=job.deadline - time.monotonic())
@@ -131,7 +136,7 @@ class FramePath:
                 waited_s = time.monotonic() - job.arrived_at
                 raise DeadlinePassedError(f"the image waited {waited_s:.3f} s and its deadline passed")
         execution = await job.work.done
-        job.features = execution.features
+        job.results = execution.results
         job.stages_s[Stage.QUEUE] = execution.queue_s
         job.stages_s[Stage.EXECUTE] = execution.execute_s
 
@@ -181,8 +186,8 @@ def result_message(job: FrameJob, identity: feature_pb2.ModelIdentity | None = N
         identity=identity,
         timings=feature_pb2.Timings(**{f"{stage}_s": seconds for stage, seconds in job.stages_s.items()}),
     )
-    if job.features is not None:
-        result.features.features.add(output=FEATURE_VECTOR, shape=[len(job.features) // 4], values=job.features)
+    if job.results is not None:
+        pack_features(result.features, job.selection, job.results)
     elif isinstance(job.error, DeadlinePassedError):
         result.dropped.reason = feature_service_pb2.DROP_REASON_DEADLINE
     elif job.error is not None:

@@ -12,6 +12,7 @@ import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import RequestLimits
+from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import InvalidRequestError, ModelNotFoundError, NasfeatError, ShuttingDownError
 from nasfeat_server.rpc import convert
 from nasfeat_server.rpc.frames import FramePath
@@ -41,15 +42,23 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
 
     Args:
         path: the way an image takes.
-        model: what is served.
+        description: the model that is served.
+        model: the same for the wire.
         limits: what a request may ask for.
         observer: told of every call and stream.
     """
 
     def __init__(
-        self, *, path: FramePath, model: feature_service_pb2.Model, limits: RequestLimits, observer: Observer
+        self,
+        *,
+        path: FramePath,
+        description: ModelDescription,
+        model: feature_service_pb2.Model,
+        limits: RequestLimits,
+        observer: Observer,
     ) -> None:
         self._path = path
+        self._description = description
         self._model = model
         self._limits = limits
         self._observer = observer
@@ -68,7 +77,13 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
         async with self._answering("ExtractFeatures", context):
             self._check_running()
-            results = await extract(request, path=self._path, limits=self._limits, timeout_s=context.time_remaining())
+            results = await extract(
+                request,
+                path=self._path,
+                description=self._description,
+                limits=self._limits,
+                timeout_s=context.time_remaining(),
+            )
             return feature_service_pb2.ExtractFeaturesResponse(results=results, identity=self._model.identity)
 
     # The generated types know generators only; grpc.aio also takes handlers that write, and those can be cancelled.
@@ -79,7 +94,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         async with self._answering("StreamFeatures", context):
             self._check_running()
             options = await _opening(request_iterator)
-            terms = convert.stream_terms(options, self._limits)
+            terms = convert.stream_terms(options, self._description, self._limits)
             granted = feature_service_pb2.StreamGranted(
                 options=convert.granted_options(options, terms),
                 identity=self._model.identity,

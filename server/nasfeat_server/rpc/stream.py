@@ -103,6 +103,7 @@ class StreamSession:
             capture_time=frame.capture_time if frame.HasField("capture_time") else None,
             image=frame.image,
             lane=lane,
+            selection=self._terms.selection,
             deadline=deadline_after(self._terms.frame_deadline_s),
         )
 

@@ -4,15 +4,18 @@ import asyncio
 
 from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.config import RequestLimits
+from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import InvalidRequestError, OverloadedError
 from nasfeat_server.rpc import convert
 from nasfeat_server.rpc.frames import FrameJob, FramePath, result_message
+from nasfeat_server.rpc.outputs import select
 
 
 async def extract(
     request: feature_service_pb2.ExtractFeaturesRequest,
     *,
     path: FramePath,
+    description: ModelDescription,
     limits: RequestLimits,
     timeout_s: float | None,
 ) -> list[feature_service_pb2.FrameResult]:
@@ -21,16 +24,21 @@ async def extract(
     Raises:
         InvalidRequestError: the call itself cannot be answered.
     """
-    convert.check_outputs(list(request.outputs))
+    selection = select(request.outputs, request.top_k, description, limits)
     count = len(request.images)
     if not 1 <= count <= limits.max_images_per_call:
         raise InvalidRequestError(
             f"a call takes 1 to {limits.max_images_per_call} images, not {count}; use a stream for more"
         )
+    if count * selection.nbytes > limits.max_message_bytes:
+        size, limit = (total / 2**20 for total in (count * selection.nbytes, limits.max_message_bytes))
+        raise InvalidRequestError(
+            f"the outputs of {count} images are {size:.1f} MiB, a message holds {limit:g} MiB; use a stream"
+        )
     lane = path.dispatcher.open_lane(1.0)
     deadline = convert.deadline_after(timeout_s)
     jobs = [
-        FrameJob(frame_id=index, capture_time=None, image=image, lane=lane, deadline=deadline)
+        FrameJob(frame_id=index, capture_time=None, image=image, lane=lane, selection=selection, deadline=deadline)
         for index, image in enumerate(request.images)
     ]
     try:

@@ -5,7 +5,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 
-from nasfeat_server.engine.interface import Executor
+from nasfeat_server.engine.interface import Executor, Outputs
 from nasfeat_server.errors import ExecutionFailedError, NasfeatError, ReplicaLostError
 from nasfeat_server.scheduling import policy
 from nasfeat_server.scheduling.queue import Batch, FairQueue, Seat
@@ -20,12 +20,12 @@ class Dispatcher:
     Args:
         slots: where the slot of a settled work goes back to.
         buckets: the prepared batch sizes, ascending from 1.
-        collect: copies the feature vector of a slot out of the arena.
+        collect: copies so many bytes of outputs of a slot out of the arena.
         observer: told of every batch.
     """
 
     def __init__(
-        self, *, slots: SlotPool, buckets: Sequence[int], collect: Callable[[int], bytes], observer: Observer
+        self, *, slots: SlotPool, buckets: Sequence[int], collect: Callable[[int, int], bytes], observer: Observer
     ) -> None:
         self._slots = slots
         self._queue = FairQueue(buckets)
@@ -45,9 +45,17 @@ class Dispatcher:
         """Forget a stream whose images are all settled or withdrawn."""
         self._queue.close_lane(lane)
 
-    def submit(self, lane: int, slot: int) -> Work:
-        """Queue the image in `slot`, which belongs to the dispatcher from now on; await the result's `done`."""
-        work = Work(lane=lane, slot=slot, done=asyncio.get_running_loop().create_future())
+    def submit(self, lane: int, slot: int, outputs: Outputs, result_bytes: int) -> Work:
+        """Queue the image in `slot`, which belongs to the dispatcher from now on; await the result's `done`.
+
+        Args:
+            lane: the stream's, from `open_lane`.
+            slot: where the image is, and where `outputs` will be.
+            outputs: the names of what is wanted.
+            result_bytes: how much that is.
+        """
+        done = asyncio.get_running_loop().create_future()
+        work = Work(lane=lane, slot=slot, outputs=outputs, result_bytes=result_bytes, done=done)
         work.queued_at = time.monotonic()
         self._queue.push(work)
         return work
@@ -75,7 +83,9 @@ class Dispatcher:
 
     async def _run(self, seat: Seat, batch: Batch) -> None:
         try:
-            busy_s = await seat.executor.run([work.slot for work in batch.works])
+            busy_s = await seat.executor.run(
+                [work.slot for work in batch.works], [work.outputs for work in batch.works]
+            )
         except ReplicaLostError as error:
             seat.lost = True
             self._retry(batch, error)
@@ -95,11 +105,11 @@ class Dispatcher:
     def _complete(self, device: str, batch: Batch, busy_s: float) -> None:
         now = time.monotonic()
         for work in batch.works:
-            features = self._collect(work.slot)
+            results = self._collect(work.slot, work.result_bytes)
             self._slots.release(work.slot)
             if not work.done.done():
                 queue_s = now - work.queued_at - busy_s
-                work.done.set_result(Execution(features=features, queue_s=queue_s, execute_s=busy_s, device=device))
+                work.done.set_result(Execution(results=results, queue_s=queue_s, execute_s=busy_s, device=device))
         self._observer.observe(
             BatchFinished(device=device, size=len(batch.works), close_reason=batch.close_reason, busy_s=busy_s)
         )

@@ -3,37 +3,43 @@
 import asyncio
 from dataclasses import dataclass
 
+from nasfeat_server.engine.interface import Outputs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
     """What came of a work.
 
     Attributes:
-        features: the feature vector, float32 little-endian.
+        results: the outputs wanted, one behind the other, float32 little-endian.
         queue_s: seconds from submission until now, but for those on the device.
         execute_s: seconds that the device worked on its batch.
         device: that replica's device.
     """
 
-    features: bytes
+    results: bytes
     queue_s: float
     execute_s: float
     device: str
 
 
 class Work:
-    """A decoded image in a slot of the arena, and the promise of its features.
+    """A decoded image in a slot of the arena, and the promise of its outputs.
 
     The slot belongs to the scheduler from submission on: it is released exactly once, when no replica can touch it
     any more, whatever becomes of the one who waits.
     """
 
-    __slots__ = ("abandoned", "alone", "attempts", "done", "lane", "queued_at", "slot")
+    __slots__ = ("abandoned", "alone", "attempts", "done", "lane", "outputs", "queued_at", "result_bytes", "slot")
 
-    def __init__(self, *, lane: int, slot: int, done: asyncio.Future[Execution]) -> None:
-        """Describe the image in `slot`, of the stream whose lane is `lane`."""
+    def __init__(
+        self, *, lane: int, slot: int, outputs: Outputs, result_bytes: int, done: asyncio.Future[Execution]
+    ) -> None:
+        """Describe the image in `slot`, of the stream whose lane is `lane`, and what is wanted of it."""
         self.lane = lane
         self.slot = slot
+        self.outputs = outputs
+        self.result_bytes = result_bytes
         self.done = done
         self.queued_at = 0.0
         self.attempts = 0

@@ -7,12 +7,13 @@ Its weights are `random:SEED`, ignored, or `sleep:SECONDS`, the time that each b
 import os
 import signal
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from nasfeat_server.engine.fake import describe, fingerprint
-from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.engine.fake import describe, fingerprints
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
 from nasfeat_server.errors import WeightsError
 
 # An image whose first pixel is one of these makes the engine misbehave.
@@ -28,22 +29,23 @@ class FakeEngine:
         """Keep the options; `load` reads them."""
         self._options = options
         self._sleep_s = 0.0
-        self._feature_length = 0
+        self._shapes: Mapping[str, tuple[int, ...]] = {}
 
     def load(self) -> ModelDescription:
         """Read the time that a batch takes."""
-        kind, _, value = self._options.weights.partition(":")
+        model = self._options.model
+        kind, _, value = model.location.partition(":")
         if kind not in ("random", "sleep"):
-            raise WeightsError(f"the fake engine takes random:SEED or sleep:SECONDS, not {self._options.weights!r}")
+            raise WeightsError(f"the fake engine takes random:SEED or sleep:SECONDS, not {model.source!r}")
         self._sleep_s = float(value) if kind == "sleep" else 0.0
-        description = describe(self._options.variant, self._options.weights)
-        self._feature_length = description.feature_length
+        description = describe(model.spec, model.source)
+        self._shapes = description.output_shapes
         return description
 
     def warm_up(self, batch_size: int) -> None:
         """There is nothing to compile."""
 
-    def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
         """Fingerprint `images`, uint8 [N, H, W, 3], unless one of them asks for trouble."""
         first_pixels = {tuple(image[0, 0].tolist()) for image in images}
         if KILLING_PIXEL in first_pixels:
@@ -53,7 +55,7 @@ class FakeEngine:
         if HANGING_PIXEL in first_pixels:
             signal.pause()
         time.sleep(self._sleep_s)
-        return fingerprint(images, self._feature_length)
+        return fingerprints(images, outputs, self._shapes)
 
 
 def create(options: EngineOptions) -> FakeEngine:

@@ -1,16 +1,24 @@
 """The default engine: the folded network as one TensorFlow graph, on a CPU or a GPU."""
 
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
 from nasfeat_server.network.folding import FoldedOperations, fold
-from nasfeat_server.network.spec import NetworkSpec, find_spec
+from nasfeat_server.network.module_graph import open_module_graph
+from nasfeat_server.network.outputs import FEATURE_VECTOR, LOGITS, MEAN, PREDICTIONS, output_shapes
+from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.network.walk import walk
-from nasfeat_server.network.weights import Weights, load_weights
+from nasfeat_server.network.weights.read import read_weights
+from nasfeat_server.network.weights.values import Weights
+
+_Compute = Callable[[Any, Outputs], Mapping[str, Any]]
+_VECTORS = frozenset({FEATURE_VECTOR, LOGITS, PREDICTIONS})
 
 
 class TensorFlowEngine:
@@ -18,14 +26,14 @@ class TensorFlowEngine:
 
     Constants instead would let oneDNN keep its own layout of them. Measured for Large, that gains nothing and costs
     gigabytes and a minute of start. One graph takes every batch size, so that the weights are put and the graph is
-    optimised once.
+    optimised once. Activations have a second graph over the same variables, made when the first is asked for: what a
+    graph returns it cannot drop as it goes along.
     """
 
-    def __init__(self, options: EngineOptions, spec: NetworkSpec | None = None) -> None:
-        """Keep the options for `load`; `spec` takes the place of their variant."""
+    def __init__(self, options: EngineOptions) -> None:
+        """Keep the options for `load`."""
         self._options = options
-        self._spec = spec or find_spec(options.variant)
-        self._extract: Any = None
+        self._compute: _Compute | None = None
 
     def load(self) -> ModelDescription:
         """Read and fold the weights, put them on the device and trace the graph.
@@ -34,24 +42,31 @@ class TensorFlowEngine:
             WeightsError: the weights cannot be had or do not fit the network.
         """
         _configure(self._options)
-        weights = load_weights(self._options.weights, self._spec)
-        description = _describe(self._spec, weights)
-        folded = fold(self._spec, dict(weights.variables))
+        weights = read_weights(self._options.model)
+        if self._options.run_module_graph:
+            module = open_module_graph(self._options.model)
+            self._compute = module.run
+            return _describe(weights, module.output_shapes)
+        spec, classifier = weights.spec, weights.has_classifier
+        description = _describe(weights, output_shapes(spec, classifier=classifier))
+        folded = fold(spec, dict(weights.variables))
         del weights
         # One by one, so that the arrays and the variables are never all held at once.
         parameters = {name: tf.Variable(folded.pop(name), trainable=False) for name in tuple(folded)}
-        self._extract = _graph(self._spec, parameters)
+        self._compute = _graphs(spec, parameters, tuple(description.output_shapes))
         return description
 
     def warm_up(self, batch_size: int) -> None:
         """Run once over black images."""
-        size = self._spec.image_size
-        self.run(np.zeros((batch_size, size, size, 3), np.uint8))
+        spec = self._options.model.spec
+        self.run(np.zeros((batch_size, spec.image_size, spec.image_size, 3), np.uint8), (FEATURE_VECTOR,))
 
-    def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Compute feature vectors float32 [N, F] of uint8 RGB images [N, H, W, 3]."""
-        features: npt.NDArray[np.float32] = self._extract(tf.constant(images)).numpy()
-        return features
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Compute `outputs` of uint8 RGB images [N, H, W, 3]."""
+        if self._compute is None:
+            raise AssertionError("an engine is loaded before it runs")
+        results = self._compute(tf.constant(images), outputs)
+        return {name: results[name].numpy() for name in outputs}
 
 
 def create(options: EngineOptions) -> TensorFlowEngine:
@@ -69,22 +84,42 @@ def _configure(options: EngineOptions) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
 
 
-def _describe(spec: NetworkSpec, weights: Weights) -> ModelDescription:
+def _describe(weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> ModelDescription:
+    spec = weights.spec
     return ModelDescription(
         name=spec.name,
         weights_digest=weights.digest,
         weights_source=weights.source,
         trained=weights.trained,
         precision="fp32",
+        wiring=spec.wiring,
         image_height=spec.image_size,
         image_width=spec.image_size,
-        feature_length=spec.feature_length,
+        output_shapes=shapes,
+        labels=weights.labels if weights.has_classifier else (),
     )
 
 
-def _graph(spec: NetworkSpec, parameters: dict[str, Any]) -> Any:
-    def extract(images: Any) -> Any:
-        return walk(spec, FoldedOperations(spec, parameters), images, classifier=False)["global_pool"]
+def _graphs(spec: NetworkSpec, parameters: Mapping[str, Any], outputs: Outputs) -> _Compute:
+    """Trace the graph of the vectors, and when the first activation is asked for, that of everything."""
+    vectors = _graph(spec, parameters, tuple(name for name in outputs if name in _VECTORS))
+    make_everything = functools.cache(lambda: _graph(spec, parameters, outputs))
+
+    def compute(images: Any, wanted: Outputs) -> Mapping[str, Any]:
+        graph = vectors if _VECTORS.issuperset(wanted) else make_everything()
+        results: Mapping[str, Any] = graph(images)
+        return results
+
+    return compute
+
+
+def _graph(spec: NetworkSpec, parameters: Mapping[str, Any], outputs: Outputs) -> Any:
+    def compute(images: Any) -> dict[str, Any]:
+        operations = FoldedOperations(spec, parameters)
+        endpoints = walk(spec, operations, images, classifier=LOGITS in outputs)
+        means = {name for name in outputs if name.endswith(MEAN)}
+        pooled = {name: operations.global_pool(endpoints[name.removesuffix(MEAN)]) for name in means}
+        return {name: pooled[name] if name in means else endpoints[name] for name in outputs}
 
     images = tf.TensorSpec((None, spec.image_size, spec.image_size, 3), tf.uint8)
-    return tf.function(extract, autograph=False).get_concrete_function(images)
+    return tf.function(compute, autograph=False).get_concrete_function(images)

@@ -1,20 +1,15 @@
-"""The `nasfeat-server` command."""
+"""`nasfeat-server serve`, the command that needs no name."""
 
 import asyncio
-import sys
 from typing import Any
 
-try:
-    import click
+import click
 
-    from nasfeat_server.app import main
-except ImportError as error:
-    sys.exit(f"nasfeat-server needs the server extra: pip install 'nasfeat[server]' ({error})")
-
+from nasfeat_server.app import main
+from nasfeat_server.cli.options import network_options
 from nasfeat_server.config import Endpoint, RequestLimits, ServerConfig
 from nasfeat_server.engine.devices import available_devices
 from nasfeat_server.errors import ConfigurationError
-from nasfeat_server.network.spec import VARIANTS
 from nasfeat_server.telemetry import logging
 
 _DEFAULTS = ServerConfig()
@@ -23,15 +18,12 @@ _MIB = 2**20
 _LARGEST_BATCH = {"cpu": 4, "gpu": 32}
 
 
-@click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="nasfeat")
-@click.option("--variant", type=click.Choice(sorted(VARIANTS)), default=_DEFAULTS.variant, help="The network.")
+@click.command
+@network_options
 @click.option(
-    "--weights",
-    default=_DEFAULTS.weights,
-    metavar="SOURCE",
-    help="'published' (the variant's TF-Hub module), hub:HANDLE, a module directory, a TF-Slim checkpoint, or "
-    "random:SEED for an untrained network.",
+    "--run-module-graph",
+    is_flag=True,
+    help="Run the graph that the weights' module brings, in place of our own: slower, to compare.",
 )
 @click.option("--model-version", default=_DEFAULTS.model_version, help="Your name for these weights.")
 @click.option(
@@ -54,6 +46,9 @@ _LARGEST_BATCH = {"cpu": 4, "gpu": 32}
 @click.option("--max-window", default=_LIMITS.max_window, help="Frames in flight on one stream.")
 @click.option("--max-image-mib", default=_LIMITS.max_image_bytes // _MIB, help="Largest image, MiB encoded or raw.")
 @click.option("--max-image-pixels", default=_LIMITS.max_image_pixels, help="Largest image, height x width.")
+@click.option(
+    "--max-result-mib", default=_LIMITS.max_result_bytes // _MIB, help="All outputs of one image together, MiB."
+)
 @click.option("--max-images-per-call", default=_LIMITS.max_images_per_call, help="Images in one unary call.")
 @click.option("--grace", default=_DEFAULTS.grace_s, help="Seconds that work in flight may take after SIGTERM.")
 @click.option("--hang", default=_DEFAULTS.hang_s, help="Seconds without an answer after which a replica is killed.")
@@ -88,6 +83,7 @@ def _config(
         max_image_bytes=options.pop("max_image_mib") * _MIB,
         max_image_pixels=options.pop("max_image_pixels"),
         max_images_per_call=options.pop("max_images_per_call"),
+        max_result_bytes=options.pop("max_result_mib") * _MIB,
         max_window=options.pop("max_window"),
     )
     return ServerConfig(
@@ -101,8 +97,3 @@ def _config(
         hang_s=hang,
         **options,
     )
-
-
-def run() -> None:
-    """Start the command."""
-    serve()

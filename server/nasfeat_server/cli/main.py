@@ -1,0 +1,47 @@
+"""The group of commands; serving is the one that needs no name."""
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import click
+
+from nasfeat_server.cli.serve import serve
+
+# By name, since these two bring TensorFlow, which the server's own process must not load.
+_COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {}
+)
+
+
+class _Commands(click.Group):
+    """Finds a command when it is called, and takes options without a command for those of `serve`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return ["serve", *_COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return serve if cmd_name == "serve" else None
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(package_name="nasfeat")
+def main() -> None:
+    """Serve NASNet-A image features over gRPC; fine-tune and export the network.
+
+    Without a command, `serve` is meant: `nasfeat-server --variant mobile` serves.
+    """
