@@ -32,6 +32,13 @@ async def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
     assert "truncated" in lines[1]
 
 
+def test_the_network_s_example_runs_as_printed() -> None:
+    """The second example prints the shapes that it promises."""
+    _, code = re.findall(r"```python\n(.*?)```", _README, re.DOTALL)
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1] == "(2, 1056) (2, 7, 7, 1056)"
+
+
 def test_every_option_named_exists() -> None:
     """Each `--option` of the table of server options is one of `nasfeat-server serve --help`."""
     program = Path(sys.executable).with_name("nasfeat-server")

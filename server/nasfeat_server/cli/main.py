@@ -10,7 +10,9 @@ from nasfeat_server.cli.serve import serve
 
 # By name, since these two bring TensorFlow, which the server's own process must not load.
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {}
+    {
+        "export": ("nasfeat_server.cli.export", "export"),
+    }
 )
 
 
