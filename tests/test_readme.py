@@ -11,7 +11,8 @@ from PIL import Image
 
 from serving import running
 
-_README = (Path(__file__).parents[1] / "README.md").read_text()
+_ROOT = Path(__file__).parents[1]
+_README = (_ROOT / "README.md").read_text()
 
 
 async def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
@@ -33,8 +34,8 @@ async def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
 
 
 def test_the_network_s_example_runs_as_printed() -> None:
-    """The second example prints the shapes that it promises."""
-    _, code = re.findall(r"```python\n(.*?)```", _README, re.DOTALL)
+    """The example for notebooks prints the shapes that it promises."""
+    (code,) = re.findall(r"```python\n(.*?)```", (_ROOT / "docs" / "NETWORK.md").read_text(), re.DOTALL)
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.splitlines()[-1] == "(2, 1056) (2, 7, 7, 1056)"
 
