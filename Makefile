@@ -27,8 +27,9 @@ help: ## List the verbs
 demo: $(VENV)/for-demo ## Serve NASNet-A Large here, stream a video to it, show what came back (DEMO_ARGS="--help")
 	@$(BIN)/python -m examples.demo $(DEMO_ARGS)
 
-test: $(VENV)/for-test ## Run the tests (PYTEST_ARGS="-k name")
-	@$(BIN)/python -m pytest --ignore=tests/benchmarks $(PYTEST_ARGS)
+# Two at a time: most of the time goes into tracing graphs, which takes one core, and the full-size network takes gigabytes.
+test: $(VENV)/for-test ## Run the tests (PYTEST_ARGS="-k name -n 0")
+	@$(BIN)/python -m pytest --ignore=tests/benchmarks --numprocesses=2 --dist=worksteal $(PYTEST_ARGS)
 
 bench: $(VENV)/for-test ## Run the benchmarks: ratios against a reference measured in the same run (BENCH_ARGS="--help")
 	@$(BIN)/python tests/benchmarks $(BENCH_ARGS)
