@@ -66,7 +66,7 @@ class AsyncFeatureClient:
             outputs: the outputs wanted, by name: any of `ModelInfo.outputs`, or a signature's name, which stands for
                 its output: "image_feature_vector" for "global_pool", "image_classification" for "Logits". None means
                 the feature vector, or no output at all where `top_k` is set.
-            top_k: how many of the most probable classes the result names; 0 for none.
+            top_k: how many of the most probable classes the result names, at most; 0 for none.
 
         Raises:
             InvalidRequestError: the server has no such output, and lists those that it has; or no classifier.
@@ -109,7 +109,7 @@ class AsyncFeatureClient:
         Args:
             images: any iterable, which may be endless: it is read only as fast as results are taken.
             outputs: the outputs wanted, by name, as in `extract`.
-            top_k: how many of the most probable classes each result names; 0 for none.
+            top_k: how many of the most probable classes each result names, at most; 0 for none.
 
         Raises:
             NasfeatError: the stream as a whole failed.

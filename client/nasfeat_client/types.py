@@ -71,7 +71,7 @@ class StreamOptions:
 
     Attributes:
         outputs: the outputs wanted, by name, as in `AsyncFeatureClient.extract`.
-        top_k: how many of the most probable classes each result names; 0 for none.
+        top_k: how many of the most probable classes each result names, at most; 0 for none.
         delivery_order: the order of results.
         overload_policy: what happens when frames come faster than they can be computed.
         priority: the stream's weight beside other streams.

@@ -150,7 +150,6 @@ async def granted(server: FakeFeatureServer, **options: Any) -> feature_service_
         ),
         (FAKE_MODEL, {"outputs": [""]}, "no output ''"),
         (FAKE_MODEL, {"outputs": ["Logits", "image_classification"]}, "output Logits is asked for twice"),
-        (FAKE_MODEL, {"top_k": 11}, "top_k is 11, and there are 10 classes"),
         (without("Predictions"), {"top_k": 1}, "no classifier"),
     ],
 )

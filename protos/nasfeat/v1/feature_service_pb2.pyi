@@ -141,7 +141,7 @@ class ExtractFeaturesRequest(_message.Message):
     OUTPUTS_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """How many of the most probable classes each result names; 0 for none."""
+    """How many of the most probable classes each result names, all of them if there are fewer; 0 for none."""
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]:
         """1 or more images; GetModel says how many at most."""
@@ -255,7 +255,7 @@ class StreamOptions(_message.Message):
     grants no more than it is configured for.
     """
     top_k: _builtins.int
-    """How many of the most probable classes each result names; 0 for none."""
+    """How many of the most probable classes each result names, all of them if there are fewer; 0 for none."""
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The outputs wanted, as in ExtractFeaturesRequest."""

@@ -22,7 +22,7 @@ class Selection:
         computed: those to be computed: the ones asked for, and what the classes are read from.
         shapes: of `computed`, for one image.
         nbytes: what the outputs of one image take, float32.
-        top_k: how many classes are named.
+        top_k: how many classes are named, if there are as many.
         labels: the names of all classes, or none.
     """
 
@@ -38,8 +38,8 @@ def select(outputs: Sequence[str], top_k: int, description: ModelDescription, li
     """Check what is asked for, and resolve the names of signatures.
 
     Raises:
-        InvalidRequestError: an output is unknown or named twice, there are too few classes, or all of it together is
-            too large.
+        InvalidRequestError: an output is unknown or named twice, there are no classes, or all of it together is too
+            large.
     """
     shapes = description.output_shapes
     asked = tuple(SIGNATURES.get(name, name) for name in outputs) or (() if top_k else (FEATURE_VECTOR,))
@@ -48,8 +48,8 @@ def select(outputs: Sequence[str], top_k: int, description: ModelDescription, li
         raise InvalidRequestError(f"there is no output {unknown[:40]!r}: these weights give {', '.join(shapes)}")
     if twice := next((name for index, name in enumerate(asked) if name in asked[:index]), None):
         raise InvalidRequestError(f"output {twice} is asked for twice")
-    if top_k:
-        _check_classes(top_k, description)
+    if top_k and PREDICTIONS not in shapes:
+        raise InvalidRequestError("these weights have no classifier: top_k must be 0")
     computed = asked if not top_k or PREDICTIONS in asked else (*asked, PREDICTIONS)
     selection = Selection(
         asked=asked,
@@ -65,14 +65,6 @@ def select(outputs: Sequence[str], top_k: int, description: ModelDescription, li
             f"the outputs of one image are {size:.1f} MiB, the limit is {limit:g} MiB; ask for fewer"
         )
     return selection
-
-
-def _check_classes(top_k: int, description: ModelDescription) -> None:
-    if PREDICTIONS not in description.output_shapes:
-        raise InvalidRequestError("these weights have no classifier: top_k must be 0")
-    (classes,) = description.output_shapes[PREDICTIONS]
-    if top_k > classes:
-        raise InvalidRequestError(f"top_k is {top_k}, and there are {classes} classes")
 
 
 def pack_features(message: feature_pb2.Features, selection: Selection, results: bytes) -> None:
