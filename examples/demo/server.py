@@ -125,5 +125,6 @@ def _last_line(log: Path) -> str:
 
 def _reason(log: Path) -> str:
     lines = _lines(log)
-    told = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
-    return told[-1] if told else "\n".join(lines[-20:])
+    starts = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
+    told = lines[starts[-1] :] if starts else lines[-20:]
+    return "\n".join(told).removeprefix("Error: ")

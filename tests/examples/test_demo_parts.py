@@ -9,7 +9,7 @@ import pytest
 from examples.demo import report, similarity
 from examples.demo.features import STAGES, Extraction, ModelFacts
 from examples.demo.pictures import Photograph, photographs
-from examples.demo.server import ServerExitedError, started
+from examples.demo.server import ServerExitedError, _reason, started
 from examples.demo.video import HEIGHT, WIDTH, make_video, read_frames
 from PIL import Image
 from rich.console import Console
@@ -121,3 +121,10 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     with started(wrong, tmp_path / "log") as server, pytest.raises(ServerExitedError, match="power of two") as caught:
         server.wait_ready(lambda line: None)
     assert caught.value.code == 2
+
+
+def test_a_reason_of_several_lines_is_told_whole(tmp_path: Path) -> None:
+    """The server's last error may be a list; what it logged before is left out."""
+    log = tmp_path / "server.log"
+    log.write_text("INFO starting\nError: an older one\nError: the weights cannot be had:\n  no network\n  no cache\n")
+    assert _reason(log) == "the weights cannot be had:\n  no network\n  no cache"
