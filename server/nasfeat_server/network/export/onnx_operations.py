@@ -100,20 +100,17 @@ class OnnxOperations:
         return self.concatenate([even, odd])
 
     def average_pool(self, x: Value, *, stride: int, size: int = 3, padding: Padding = "same") -> Value:
-        """Average over the pixels of a window; zeros count where Keras' wiring has them."""
-        zeros_count = self._zeros_count and stride == 2
-        pads = _zeros_around(x) if zeros_count else _same(x, size, stride) if padding == "same" else _NO_PADS
-        return self._pool("AveragePool", x, size, stride, pads, count_include_pad=int(zeros_count))
+        """Average over the pixels of a window that are inside the image; zeros count where Keras' wiring has them."""
+        if self._zeros_count and stride == 2:
+            return self._pool("AveragePool", self._zeros_around(x), 3, 2, _NO_PADS)
+        pads = _same(x, size, stride) if padding == "same" else _NO_PADS
+        return self._pool("AveragePool", x, size, stride, pads, count_include_pad=0)
 
     def max_pool(self, x: Value, *, stride: int) -> Value:
         """Take the maximum of the pixels of a window."""
-        if not (self._zeros_count and stride == 2):
-            return self._pool("MaxPool", x, 3, stride, _same(x, 3, stride))
-        top, left, bottom, right = _zeros_around(x)
-        rows, columns = x.rows_and_columns()
-        pads = self._integers(0, 0, top, left, 0, 0, bottom, right)
-        x = self._add("Pad", [x.name, pads], (None, rows + top + bottom, columns + left + right, x.shape[-1]))
-        return self._pool("MaxPool", x, 3, 2, _NO_PADS)
+        if self._zeros_count and stride == 2:
+            return self._pool("MaxPool", self._zeros_around(x), 3, 2, _NO_PADS)
+        return self._pool("MaxPool", x, 3, stride, _same(x, 3, stride))
 
     def drop_path(self, x: Value, cell: str) -> Value:
         """Keep everything: this is not training."""
@@ -153,6 +150,16 @@ class OnnxOperations:
         attributes = {"kernel_shape": (size, size), "strides": (stride, stride), "pads": pads, "group": groups}
         return self._add("Conv", inputs, _after(x, size, stride, pads, channels), **attributes)
 
+    def _zeros_around(self, x: Value) -> Value:
+        """Pad for windows of 3x3 in steps of 2 as keras.applications' NASNet does.
+
+        By itself, since ONNX Runtime 1.22 counts padding of unequal sides wrongly in an average.
+        """
+        rows, columns = x.rows_and_columns()
+        top, left = rows % 2, columns % 2
+        pads = self._integers(0, 0, top, left, 0, 0, 1, 1)
+        return self._add("Pad", [x.name, pads], (None, rows + top + 1, columns + left + 1, x.shape[-1]))
+
     def _shift(self, x: Value) -> Value:
         """Leave out the first row and column."""
         rows, columns = x.rows_and_columns()
@@ -191,12 +198,6 @@ def _same(x: Value, size: int, stride: int) -> Pads:
     """Pad as TensorFlow's "SAME" does: as little as keeps every stride, the odd one after the image."""
     rows, columns = (max((-(-pixels // stride) - 1) * stride + size - pixels, 0) for pixels in x.rows_and_columns())
     return rows // 2, columns // 2, rows - rows // 2, columns - columns // 2
-
-
-def _zeros_around(x: Value) -> Pads:
-    """Pad for windows of 3x3 in steps of 2 as keras.applications' NASNet does."""
-    rows, columns = x.rows_and_columns()
-    return rows % 2, columns % 2, 1, 1
 
 
 def _after(x: Value, size: int, stride: int, pads: Pads, channels: int | None) -> tuple[int | None, ...]:
