@@ -51,14 +51,6 @@ def expected_variables(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
     return _record(spec).variables()
 
 
-def auxiliary_variables(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
-    """Name the variables that only the auxiliary head needs, with their shapes; sorted by name."""
-    recorder = _Recorder()
-    walk(spec, recorder, _input(spec), auxiliary=True)
-    everything = recorder.variables()
-    return {name: shape for name, shape in everything.items() if name.startswith("aux_")}
-
-
 def endpoint_shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
     """Name every end point of inference with its shape for one image, in the order of the walk."""
     endpoints = walk(spec, _Recorder(), _input(spec))

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from nasfeat_server.network.spec import NetworkSpec
-from nasfeat_server.network.weights.values import Located, Report, Weights, digest, located_of
+from nasfeat_server.network.weights.values import Located, Report, Weights, digest
 
-__all__ = ["Located", "Report", "Weights", "digest", "load_weights", "located_of"]
+__all__ = ["Located", "Report", "Weights", "digest", "load_weights"]
 
 
 def load_weights(
