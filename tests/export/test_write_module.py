@@ -1,5 +1,6 @@
 """A module is written whole or not at all, and nobody's files are lost."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -58,3 +59,10 @@ def test_a_missing_package(
     with pytest.raises(ConfigurationError, match=rf"package {package} is needed: pip install 'nasfeat\[{form}\]'"):
         write_module(smallest, tmp_path / "module", form=form)
     assert not list(tmp_path.iterdir())
+
+
+def test_openvino_forks_nothing() -> None:
+    """OpenVINO, imported behind this package, does not load what would fork the process to report its use."""
+    program = "import nasfeat_server.network.export, openvino, sys; print(sys.modules['openvino_telemetry'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"
