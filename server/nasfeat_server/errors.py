@@ -22,11 +22,29 @@ class ModelNotFoundError(NasfeatError):
 
 
 class OverloadedError(NasfeatError):
-    """The server is full; the same request may succeed later."""
+    """The server is full; the same request may succeed later.
+
+    Attributes:
+        retry_after_s: when it is worth while to ask again.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        """Keep `message` for the client and `retry_after_s` for its retry policy."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlinePassedError(NasfeatError):
-    """The deadline passed before the device was reached."""
+    """The deadline passed before the device was reached, or would have.
+
+    Attributes:
+        retry_after_s: when the same deadline could be met; None if it passed while the work waited.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        """Keep `message` for the client and `retry_after_s` for its retry policy."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ShuttingDownError(NasfeatError):
@@ -35,6 +53,10 @@ class ShuttingDownError(NasfeatError):
 
 class ExecutionFailedError(NasfeatError):
     """The engine ran and failed on this work."""
+
+
+class DeviceMemoryError(ExecutionFailedError):
+    """The device has not the memory for a batch of this size; a smaller one may fit."""
 
 
 class ReplicaLostError(NasfeatError):

@@ -1,5 +1,7 @@
 """The table between errors, statuses and reasons is total."""
 
+from collections.abc import Iterator
+
 import grpc
 
 from nasfeat.v1 import feature_pb2
@@ -7,9 +9,15 @@ from nasfeat_server import errors
 from nasfeat_server.rpc.status import STATUSES
 
 
+def _subclasses(kind: type[errors.NasfeatError]) -> Iterator[type[errors.NasfeatError]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
 def test_every_error_has_a_status_and_a_reason() -> None:
     """Each leaf of the error tree is in the table, and each reason of the wire is used."""
-    assert set(STATUSES) == set(errors.NasfeatError.__subclasses__())
+    assert set(STATUSES) == set(_subclasses(errors.NasfeatError))
     used = {status.reason for status in STATUSES.values()}
     assert used == set(feature_pb2.ErrorReason.values()) - {feature_pb2.ERROR_REASON_UNSPECIFIED}
 

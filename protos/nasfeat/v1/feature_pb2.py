@@ -22,27 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18nasfeat/v1/feature.proto\x12\nnasfeat.v1\"8\n\x07\x46\x65\x61ture\x12\x0e\n\x06output\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\x12\x0e\n\x06values\x18\x03 \x01(\x0c\"^\n\x08\x46\x65\x61tures\x12%\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\x13.nasfeat.v1.Feature\x12+\n\x07\x63lasses\x18\x02 \x03(\x0b\x32\x1a.nasfeat.v1.Classification\"I\n\x0e\x43lassification\x12\x13\n\x0b\x63lass_index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\xb0\x01\n\rModelIdentity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0eweights_digest\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\x12\x1c\n\x14preprocessing_digest\x18\x05 \x01(\t\x12\x16\n\x0eweights_source\x18\x06 \x01(\t\x12\x0f\n\x07trained\x18\x07 \x01(\x08\x12\x0e\n\x06wiring\x18\x08 \x01(\t\"c\n\x07Timings\x12\x11\n\treceive_s\x18\x01 \x01(\x01\x12\x10\n\x08\x64\x65\x63ode_s\x18\x02 \x01(\x01\x12\x0f\n\x07queue_s\x18\x03 \x01(\x01\x12\x11\n\texecute_s\x18\x04 \x01(\x01\x12\x0f\n\x07reply_s\x18\x05 \x01(\x01\"F\n\nFrameError\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.nasfeat.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t*\x8e\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_IMAGE\x10\x01\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x02\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x03\x12 \n\x1c\x45RROR_REASON_DEADLINE_PASSED\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x05\x12!\n\x1d\x45RROR_REASON_EXECUTION_FAILED\x10\x06\x12\x1d\n\x19\x45RROR_REASON_REPLICA_LOST\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18nasfeat/v1/feature.proto\x12\nnasfeat.v1\x1a\x1egoogle/protobuf/duration.proto\"8\n\x07\x46\x65\x61ture\x12\x0e\n\x06output\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\x12\x0e\n\x06values\x18\x03 \x01(\x0c\"^\n\x08\x46\x65\x61tures\x12%\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\x13.nasfeat.v1.Feature\x12+\n\x07\x63lasses\x18\x02 \x03(\x0b\x32\x1a.nasfeat.v1.Classification\"I\n\x0e\x43lassification\x12\x13\n\x0b\x63lass_index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\xb0\x01\n\rModelIdentity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0eweights_digest\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\x12\x1c\n\x14preprocessing_digest\x18\x05 \x01(\t\x12\x16\n\x0eweights_source\x18\x06 \x01(\t\x12\x0f\n\x07trained\x18\x07 \x01(\x08\x12\x0e\n\x06wiring\x18\x08 \x01(\t\"c\n\x07Timings\x12\x11\n\treceive_s\x18\x01 \x01(\x01\x12\x10\n\x08\x64\x65\x63ode_s\x18\x02 \x01(\x01\x12\x0f\n\x07queue_s\x18\x03 \x01(\x01\x12\x11\n\texecute_s\x18\x04 \x01(\x01\x12\x0f\n\x07reply_s\x18\x05 \x01(\x01\"\x84\x01\n\nFrameError\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.nasfeat.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x12.\n\x0bretry_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*\x8e\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_IMAGE\x10\x01\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x02\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x03\x12 \n\x1c\x45RROR_REASON_DEADLINE_PASSED\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x05\x12!\n\x1d\x45RROR_REASON_EXECUTION_FAILED\x10\x06\x12\x1d\n\x19\x45RROR_REASON_REPLICA_LOST\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nasfeat.v1.feature_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORREASON']._serialized_start=622
-  _globals['_ERRORREASON']._serialized_end=892
-  _globals['_FEATURE']._serialized_start=40
-  _globals['_FEATURE']._serialized_end=96
-  _globals['_FEATURES']._serialized_start=98
-  _globals['_FEATURES']._serialized_end=192
-  _globals['_CLASSIFICATION']._serialized_start=194
-  _globals['_CLASSIFICATION']._serialized_end=267
-  _globals['_MODELIDENTITY']._serialized_start=270
-  _globals['_MODELIDENTITY']._serialized_end=446
-  _globals['_TIMINGS']._serialized_start=448
-  _globals['_TIMINGS']._serialized_end=547
-  _globals['_FRAMEERROR']._serialized_start=549
-  _globals['_FRAMEERROR']._serialized_end=619
+  _globals['_ERRORREASON']._serialized_start=717
+  _globals['_ERRORREASON']._serialized_end=987
+  _globals['_FEATURE']._serialized_start=72
+  _globals['_FEATURE']._serialized_end=128
+  _globals['_FEATURES']._serialized_start=130
+  _globals['_FEATURES']._serialized_end=224
+  _globals['_CLASSIFICATION']._serialized_start=226
+  _globals['_CLASSIFICATION']._serialized_end=299
+  _globals['_MODELIDENTITY']._serialized_start=302
+  _globals['_MODELIDENTITY']._serialized_end=478
+  _globals['_TIMINGS']._serialized_start=480
+  _globals['_TIMINGS']._serialized_end=579
+  _globals['_FRAMEERROR']._serialized_start=582
+  _globals['_FRAMEERROR']._serialized_end=714
 # @@protoc_insertion_point(module_scope)

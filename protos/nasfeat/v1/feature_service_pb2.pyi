@@ -58,11 +58,13 @@ class _OverloadPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Overlo
     OVERLOAD_POLICY_BLOCK: _OverloadPolicy.ValueType  # 1
     """The server stops reading until there is room: nothing is lost, the sender waits."""
     OVERLOAD_POLICY_DROP_OLDEST: _OverloadPolicy.ValueType  # 2
-    """The stream's oldest waiting frame is answered as dropped."""
+    """When the backlog is full, the stream's oldest waiting frame is answered as dropped."""
     OVERLOAD_POLICY_LATEST_ONLY: _OverloadPolicy.ValueType  # 3
-    """Only the newest frame waits; an older waiting one is answered as dropped. For live video."""
+    """Only the newest decoded frame waits for a device and only the newest received one for decoding; the one before
+    is answered as dropped. Never sent to a device ahead of time. For live video.
+    """
     OVERLOAD_POLICY_REJECT: _OverloadPolicy.ValueType  # 4
-    """The frame that finds no room is answered with ERROR_REASON_OVERLOADED."""
+    """The frame that finds the backlog full is answered with ERROR_REASON_OVERLOADED."""
 
 class OverloadPolicy(_OverloadPolicy, metaclass=_OverloadPolicyEnumTypeWrapper):
     """What a stream wants done with frames that come faster than they can be computed."""
@@ -72,11 +74,13 @@ OVERLOAD_POLICY_UNSPECIFIED: OverloadPolicy.ValueType  # 0
 OVERLOAD_POLICY_BLOCK: OverloadPolicy.ValueType  # 1
 """The server stops reading until there is room: nothing is lost, the sender waits."""
 OVERLOAD_POLICY_DROP_OLDEST: OverloadPolicy.ValueType  # 2
-"""The stream's oldest waiting frame is answered as dropped."""
+"""When the backlog is full, the stream's oldest waiting frame is answered as dropped."""
 OVERLOAD_POLICY_LATEST_ONLY: OverloadPolicy.ValueType  # 3
-"""Only the newest frame waits; an older waiting one is answered as dropped. For live video."""
+"""Only the newest decoded frame waits for a device and only the newest received one for decoding; the one before
+is answered as dropped. Never sent to a device ahead of time. For live video.
+"""
 OVERLOAD_POLICY_REJECT: OverloadPolicy.ValueType  # 4
-"""The frame that finds no room is answered with ERROR_REASON_OVERLOADED."""
+"""The frame that finds the backlog full is answered with ERROR_REASON_OVERLOADED."""
 Global___OverloadPolicy: _TypeAlias = OverloadPolicy  # noqa: Y015
 
 class _Priority:
@@ -107,6 +111,34 @@ PRIORITY_HIGH: Priority.ValueType  # 3
 """Four shares."""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
+class _ResultSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResultSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResultSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESULT_SOURCE_UNSPECIFIED: _ResultSource.ValueType  # 0
+    """There are no features."""
+    RESULT_SOURCE_COMPUTED: _ResultSource.ValueType  # 1
+    """A device computed them for this image."""
+    RESULT_SOURCE_SHARED: _ResultSource.ValueType  # 2
+    """The same image was on its way already: both got what was computed once."""
+    RESULT_SOURCE_CACHED: _ResultSource.ValueType  # 3
+    """The same image had been computed a while ago, and its result was kept."""
+
+class ResultSource(_ResultSource, metaclass=_ResultSourceEnumTypeWrapper):
+    """Whether a device worked for this very image. The values are the same either way: equal bytes, outputs and model."""
+
+RESULT_SOURCE_UNSPECIFIED: ResultSource.ValueType  # 0
+"""There are no features."""
+RESULT_SOURCE_COMPUTED: ResultSource.ValueType  # 1
+"""A device computed them for this image."""
+RESULT_SOURCE_SHARED: ResultSource.ValueType  # 2
+"""The same image was on its way already: both got what was computed once."""
+RESULT_SOURCE_CACHED: ResultSource.ValueType  # 3
+"""The same image had been computed a while ago, and its result was kept."""
+Global___ResultSource: _TypeAlias = ResultSource  # noqa: Y015
+
 class _DropReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -118,7 +150,7 @@ class _DropReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DropReason
     DROP_REASON_SUPERSEDED: _DropReason.ValueType  # 1
     """A newer frame took its place (DROP_OLDEST, LATEST_ONLY)."""
     DROP_REASON_DEADLINE: _DropReason.ValueType  # 2
-    """Its deadline passed while it waited."""
+    """Its deadline passed while it waited, or would have before a device could be done with it."""
 
 class DropReason(_DropReason, metaclass=_DropReasonEnumTypeWrapper):
     """Why a frame was dropped."""
@@ -128,7 +160,7 @@ DROP_REASON_UNSPECIFIED: DropReason.ValueType  # 0
 DROP_REASON_SUPERSEDED: DropReason.ValueType  # 1
 """A newer frame took its place (DROP_OLDEST, LATEST_ONLY)."""
 DROP_REASON_DEADLINE: DropReason.ValueType  # 2
-"""Its deadline passed while it waited."""
+"""Its deadline passed while it waited, or would have before a device could be done with it."""
 Global___DropReason: _TypeAlias = DropReason  # noqa: Y015
 
 @_typing.final
@@ -242,6 +274,8 @@ class StreamOptions(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     FRAME_DEADLINE_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    BACKLOG_FIELD_NUMBER: _builtins.int
     delivery_order: Global___DeliveryOrder.ValueType
     """The order of results. Unspecified means DELIVERY_ORDER_ORDERED."""
     overload_policy: Global___OverloadPolicy.ValueType
@@ -251,18 +285,26 @@ class StreamOptions(_message.Message):
     priority: Global___Priority.ValueType
     """The stream's share of the devices beside the other streams'. Unspecified means PRIORITY_NORMAL."""
     window: _builtins.int
-    """Frames in flight (received, not yet answered) that the client would like; 0 lets the server choose. The server
-    grants no more than it is configured for.
+    """Frames in flight (sent, not yet answered) that the client would like; 0 lets the server choose. The server grants
+    no more than it is configured for, and may change what it granted: see WindowUpdate.
     """
     top_k: _builtins.int
     """How many of the most probable classes each result names, all of them if there are fewer; 0 for none."""
+    stream_id: _builtins.str
+    """A name for the stream, up to 128 bytes, echoed in its results; empty lets the server choose one."""
+    backlog: _builtins.int
+    """Frames that may wait for a device under DROP_OLDEST and REJECT; 0 lets the server choose. Under LATEST_ONLY it
+    is 1, under BLOCK the window alone limits.
+    """
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The outputs wanted, as in ExtractFeaturesRequest."""
 
     @_builtins.property
     def frame_deadline(self) -> _duration_pb2.Duration:
-        """How long after its arrival a frame is still worth computing; absent means for ever."""
+        """How long after its arrival a frame is still worth computing; absent means for ever. A frame that cannot be ready
+        in time is answered as dropped as soon as that is known.
+        """
 
     def __init__(
         self,
@@ -274,10 +316,12 @@ class StreamOptions(_message.Message):
         window: _builtins.int = ...,
         frame_deadline: _duration_pb2.Duration | None = ...,
         top_k: _builtins.int = ...,
+        stream_id: _builtins.str = ...,
+        backlog: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frame_deadline", b"frame_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_order", b"delivery_order", "frame_deadline", b"frame_deadline", "outputs", b"outputs", "overload_policy", b"overload_policy", "priority", b"priority", "top_k", b"top_k", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "delivery_order", b"delivery_order", "frame_deadline", b"frame_deadline", "outputs", b"outputs", "overload_policy", b"overload_policy", "priority", b"priority", "stream_id", b"stream_id", "top_k", b"top_k", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -325,29 +369,115 @@ class StreamFeaturesResponse(_message.Message):
 
     GRANTED_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    WINDOW_UPDATE_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def granted(self) -> Global___StreamGranted:
         """First message of a stream, and only there."""
 
     @_builtins.property
     def result(self) -> Global___FrameResult:
-        """Every further message."""
+        """The answer to a frame."""
+
+    @_builtins.property
+    def window_update(self) -> Global___WindowUpdate:
+        """At any time after the grant: how many frames may be in flight from now on."""
+
+    @_builtins.property
+    def summary(self) -> Global___StreamSummary:
+        """Last message of a stream, after the last result; also before the status of a stream that the server ends early."""
 
     def __init__(
         self,
         *,
         granted: Global___StreamGranted | None = ...,
         result: Global___FrameResult | None = ...,
+        window_update: Global___WindowUpdate | None = ...,
+        summary: Global___StreamSummary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "message", b"message", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "message", b"message", "result", b"result", "summary", b"summary", "window_update", b"window_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "message", b"message", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "message", b"message", "result", b"result", "summary", b"summary", "window_update", b"window_update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["granted", "result"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["granted", "result", "window_update", "summary"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___StreamFeaturesResponse: _TypeAlias = StreamFeaturesResponse  # noqa: Y015
+
+@_typing.final
+class WindowUpdate(_message.Message):
+    """A stream's new window. The server divides what it can hold among the streams that use it. Frames already sent stay
+    welcome; the client sends no further one while as many as this, or more, are in flight.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    window: _builtins.int
+    """Frames in flight, 1 or more."""
+    def __init__(
+        self,
+        *,
+        window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WindowUpdate: _TypeAlias = WindowUpdate  # noqa: Y015
+
+@_typing.final
+class StreamSummary(_message.Message):
+    """What became of all frames of a stream: received = succeeded + failed + rejected + dropped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    SUCCEEDED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    DEDUPLICATED_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    stream_id: _builtins.str
+    """The stream's name."""
+    received: _builtins.int
+    """Frames that the server has read."""
+    succeeded: _builtins.int
+    """Answered with features."""
+    failed: _builtins.int
+    """Answered with an error other than the next one."""
+    rejected: _builtins.int
+    """Answered with ERROR_REASON_OVERLOADED."""
+    dropped: _builtins.int
+    """Answered as dropped."""
+    deduplicated: _builtins.int
+    """Those of `succeeded` that another request computed: RESULT_SOURCE_SHARED or RESULT_SOURCE_CACHED."""
+    duration_s: _builtins.float
+    """From the grant until now, in seconds."""
+    def __init__(
+        self,
+        *,
+        stream_id: _builtins.str = ...,
+        received: _builtins.int = ...,
+        succeeded: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        rejected: _builtins.int = ...,
+        dropped: _builtins.int = ...,
+        deduplicated: _builtins.int = ...,
+        duration_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deduplicated", b"deduplicated", "dropped", b"dropped", "duration_s", b"duration_s", "failed", b"failed", "received", b"received", "rejected", b"rejected", "stream_id", b"stream_id", "succeeded", b"succeeded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamSummary: _TypeAlias = StreamSummary  # noqa: Y015
 
 @_typing.final
 class StreamGranted(_message.Message):
@@ -396,8 +526,14 @@ class FrameResult(_message.Message):
     DROPPED_FIELD_NUMBER: _builtins.int
     IDENTITY_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.int
     """The frame's id."""
+    stream_id: _builtins.str
+    """The name of the frame's stream; empty in ExtractFeaturesResponse."""
+    source: Global___ResultSource.ValueType
+    """Where the features come from; unspecified if there are none."""
     @_builtins.property
     def capture_time(self) -> _timestamp_pb2.Timestamp:
         """The frame's capture time, if it had one."""
@@ -432,10 +568,12 @@ class FrameResult(_message.Message):
         dropped: Global___Dropped | None = ...,
         identity: _feature_pb2.ModelIdentity | None = ...,
         timings: _feature_pb2.Timings | None = ...,
+        stream_id: _builtins.str = ...,
+        source: Global___ResultSource.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "dropped", b"dropped", "error", b"error", "features", b"features", "identity", b"identity", "outcome", b"outcome", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "dropped", b"dropped", "error", b"error", "features", b"features", "frame_id", b"frame_id", "identity", b"identity", "outcome", b"outcome", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "dropped", b"dropped", "error", b"error", "features", b"features", "frame_id", b"frame_id", "identity", b"identity", "outcome", b"outcome", "source", b"source", "stream_id", b"stream_id", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["features", "error", "dropped"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
@@ -658,6 +796,7 @@ class Limits(_message.Message):
     MAX_WINDOW_FIELD_NUMBER: _builtins.int
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_RESULT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_STREAMS_FIELD_NUMBER: _builtins.int
     max_image_bytes: _builtins.int
     """Bytes of one image, encoded or raw."""
     max_image_pixels: _builtins.int
@@ -670,6 +809,8 @@ class Limits(_message.Message):
     """Bytes of one gRPC message."""
     max_result_bytes: _builtins.int
     """Bytes of all outputs of one image together."""
+    max_streams: _builtins.int
+    """Streams open at once, of all clients together."""
     def __init__(
         self,
         *,
@@ -679,10 +820,11 @@ class Limits(_message.Message):
         max_window: _builtins.int = ...,
         max_message_bytes: _builtins.int = ...,
         max_result_bytes: _builtins.int = ...,
+        max_streams: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images_per_call", b"max_images_per_call", "max_message_bytes", b"max_message_bytes", "max_result_bytes", b"max_result_bytes", "max_window", b"max_window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_images_per_call", b"max_images_per_call", "max_message_bytes", b"max_message_bytes", "max_result_bytes", b"max_result_bytes", "max_streams", b"max_streams", "max_window", b"max_window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,7 +70,8 @@ class FeatureServiceServicer(object):
 
     def StreamFeatures(self, request_iterator, context):
         """A stream of frames in, exactly one result for each out. The first message opens the stream with its options,
-        every further one is a frame; the server's first message grants the stream, every further one is a result.
+        every further one is a frame. The server's first message grants the stream; results follow, between them changes
+        of the window, and after the last result a summary.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

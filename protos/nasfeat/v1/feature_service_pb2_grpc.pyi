@@ -37,7 +37,8 @@ class FeatureServiceStub:
     """One or a few images in, one result for each out, in the same order. A bad image fails alone."""
     StreamFeatures: _grpc.StreamStreamMultiCallable[_feature_service_pb2.StreamFeaturesRequest, _feature_service_pb2.StreamFeaturesResponse]
     """A stream of frames in, exactly one result for each out. The first message opens the stream with its options,
-    every further one is a frame; the server's first message grants the stream, every further one is a result.
+    every further one is a frame. The server's first message grants the stream; results follow, between them changes
+    of the window, and after the last result a summary.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.GetModelRequest, _feature_service_pb2.GetModelResponse]
     """What the server serves under a name."""
@@ -53,7 +54,8 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     """One or a few images in, one result for each out, in the same order. A bad image fails alone."""
     StreamFeatures: _aio.StreamStreamMultiCallable[_feature_service_pb2.StreamFeaturesRequest, _feature_service_pb2.StreamFeaturesResponse]  # type: ignore[assignment]
     """A stream of frames in, exactly one result for each out. The first message opens the stream with its options,
-    every further one is a frame; the server's first message grants the stream, every further one is a result.
+    every further one is a frame. The server's first message grants the stream; results follow, between them changes
+    of the window, and after the last result a summary.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.GetModelRequest, _feature_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """What the server serves under a name."""
@@ -78,7 +80,8 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_feature_service_pb2.StreamFeaturesResponse], _abc.AsyncIterator[_feature_service_pb2.StreamFeaturesResponse]]:
         """A stream of frames in, exactly one result for each out. The first message opens the stream with its options,
-        every further one is a frame; the server's first message grants the stream, every further one is a result.
+        every further one is a frame. The server's first message grants the stream; results follow, between them changes
+        of the window, and after the last result a summary.
         """
 
     @_abc_1.abstractmethod

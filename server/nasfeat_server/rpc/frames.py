@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from nasfeat_server.imaging.decode import decode_into
 from nasfeat_server.imaging.types import ImageLimits, PixelFormat, RawPixels
 from nasfeat_server.rpc.convert import image_source
 from nasfeat_server.rpc.outputs import Selection, pack_features
-from nasfeat_server.rpc.status import status_of
+from nasfeat_server.rpc.status import retry_after_s, status_of
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Work
@@ -191,9 +192,18 @@ def result_message(job: FrameJob, identity: feature_pb2.ModelIdentity | None = N
     elif isinstance(job.error, DeadlinePassedError):
         result.dropped.reason = feature_service_pb2.DROP_REASON_DEADLINE
     elif job.error is not None:
-        result.error.reason = status_of(job.error).reason
-        result.error.message = str(job.error)
+        _write_error(result.error, job.error)
     return result
+
+
+def _write_error(message: feature_pb2.FrameError, error: NasfeatError) -> None:
+    status = status_of(error)
+    message.reason = status.reason
+    message.message = str(error)
+    message.code = status.code.value[0]
+    after_s = retry_after_s(error)
+    if after_s is not None:
+        message.retry_after.FromTimedelta(timedelta(seconds=after_s))
 
 
 def _is_plain_copy(source: bytes | RawPixels, shape: tuple[int, ...]) -> bool:

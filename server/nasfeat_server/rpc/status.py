@@ -1,5 +1,6 @@
 """The one table between errors, gRPC status codes and the wire's reasons."""
 
+import math
 from dataclasses import dataclass
 
 import grpc
@@ -7,8 +8,6 @@ import grpc
 from nasfeat.v1 import feature_pb2
 from nasfeat_server import errors
 from nasfeat_server.telemetry.events import Outcome
-
-RETRY_AFTER_MS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +31,7 @@ STATUSES: dict[type[errors.NasfeatError], Status] = {
     errors.DeadlinePassedError: _status(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED", Outcome.EXPIRED),
     errors.ShuttingDownError: _status(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", Outcome.REJECTED),
     errors.ExecutionFailedError: _status(grpc.StatusCode.INTERNAL, "EXECUTION_FAILED", Outcome.ERROR),
+    errors.DeviceMemoryError: _status(grpc.StatusCode.INTERNAL, "EXECUTION_FAILED", Outcome.ERROR),
     errors.ReplicaLostError: _status(grpc.StatusCode.UNAVAILABLE, "REPLICA_LOST", Outcome.ERROR),
 }
 
@@ -42,7 +42,13 @@ def status_of(error: errors.NasfeatError) -> Status:
 
 
 def trailing_metadata(error: errors.NasfeatError) -> tuple[tuple[str, str], ...]:
-    """Tell clients of an overloaded server when to try again, as gRPC's retry policy (A6) reads it."""
-    if isinstance(error, errors.OverloadedError):
-        return (("grpc-retry-pushback-ms", str(RETRY_AFTER_MS)),)
-    return ()
+    """Tell clients when it is worth while to try again, as gRPC's retry policy (A6) reads it."""
+    after_s = retry_after_s(error)
+    return () if after_s is None else (("grpc-retry-pushback-ms", str(math.ceil(after_s * 1000))),)
+
+
+def retry_after_s(error: errors.NasfeatError) -> float | None:
+    """Look up after how many seconds the same request could succeed; None if that is not known."""
+    if isinstance(error, errors.OverloadedError | errors.DeadlinePassedError):
+        return error.retry_after_s
+    return None
