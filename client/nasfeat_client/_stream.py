@@ -116,7 +116,8 @@ class FrameStream:
     async def _read(self) -> None:
         try:
             async for reply in self._replies:
-                self._settle(result_of(reply.result, self._identity, top_k=self._top_k))
+                if reply.HasField("result"):
+                    self._settle(result_of(reply.result, self._identity, top_k=self._top_k))
             failure = self._failure_at_end()
         except grpc.aio.AioRpcError as error:
             failure = error_of(error, self._target)

@@ -7,7 +7,10 @@ import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from cachetools import LRUCache
 
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine.arena import Arena, ArenaLayout
@@ -18,6 +21,7 @@ from nasfeat_server.engine.locating import locate_weights
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.decode import preprocessing_digest
+from nasfeat_server.imaging.digest import digest_key
 from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.network.weights.values import Located
@@ -26,13 +30,31 @@ from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.scheduling.dispatcher import Dispatcher
+from nasfeat_server.scheduling.sharing import Key, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
+from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.telemetry.events import ModelLoaded
 from nasfeat_server.telemetry.prometheus import MetricsServer, PrometheusObserver
 
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+
+# Images that wait because the same one is on its way keep their bytes until then; these are all of them together.
+_MAX_FOLLOWING_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Core:
+    """What stands between the wire and the replicas, once it is known which network is served."""
+
+    arena: Arena
+    slots: SlotPool
+    dispatcher: Dispatcher
+    decoders: ThreadPoolExecutor
+    sharing: Sharing
+    windows: WindowKeeper
 
 
 class App:
@@ -69,63 +91,62 @@ class App:
             weights = await _unless(stop, locate_weights(config))
             if weights is None:
                 return
-            arena = Arena.create(_layout(config, weights.spec))
-            stack.callback(arena.close)
-            decoders = stack.enter_context(ThreadPoolExecutor(_cores(), thread_name_prefix="decode"))
-            slots = SlotPool(config.slots)
-            dispatcher = self._dispatcher(slots, arena)
-            path = FramePath(
-                slots=slots,
-                dispatcher=dispatcher,
-                images=arena.images,
-                decoders=decoders,
-                undecoded=asyncio.Semaphore(2 * _cores()),
-                limits=ImageLimits(max_bytes=config.limits.max_image_bytes, max_pixels=config.limits.max_image_pixels),
-                observer=self._observer,
-            )
-            await self._keep_replicas(placements, weights, arena, rpc, path, stop)
+            core = self._core(weights.spec, stack)
+            await self._keep_replicas(placements, weights, core, rpc, stop)
 
-    def _dispatcher(self, slots: SlotPool, arena: Arena) -> Dispatcher:
+    def _core(self, spec: NetworkSpec, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> "_Core":
+        config = self.config
+        arena = Arena.create(_layout(config, spec))
+        stack.callback(arena.close)
+        slots = SlotPool(config.slots)
         dispatcher = Dispatcher(
-            slots=slots, buckets=self.config.batch_buckets, collect=arena.take_results, observer=self._observer
+            slots=slots,
+            buckets=config.batch_buckets,
+            collect=arena.take_results,
+            outage_s=config.outage_s,
+            observer=self._observer,
         )
+        cache: LRUCache[Key, bytes] | None = LRUCache(config.cache_bytes, getsizeof=len) if config.cache_bytes else None
         self._observer.watch(
-            devices=self.config.devices,
+            devices=config.devices,
             capacity=slots.capacity,
             depth=lambda: dispatcher.depth,
             slots_in_use=lambda: slots.in_use,
+            cache_bytes=lambda: cache.currsize if cache is not None else 0,
         )
-        return dispatcher
+        return _Core(
+            arena=arena,
+            slots=slots,
+            dispatcher=dispatcher,
+            decoders=stack.enter_context(ThreadPoolExecutor(_cores(), thread_name_prefix="decode")),
+            sharing=Sharing(cache=cache, max_following_bytes=_MAX_FOLLOWING_BYTES if config.single_flight else 0),
+            windows=WindowKeeper(config.slots),
+        )
 
     async def _keep_replicas(
-        self,
-        placements: tuple[Placement, ...],
-        weights: Located,
-        arena: Arena,
-        rpc: RpcServer,
-        path: FramePath,
-        stop: asyncio.Event,
+        self, placements: tuple[Placement, ...], weights: Located, core: "_Core", rpc: RpcServer, stop: asyncio.Event
     ) -> None:
         async with _refusals_alone(), asyncio.TaskGroup() as tasks:
             warm: asyncio.Queue[int] = asyncio.Queue()
             fleet = Fleet(
                 placements=placements,
-                make=lambda placement: self._replica(placement, weights, arena),
-                serve=path.dispatcher.serve,
+                make=lambda placement: self._replica(placement, weights, core.arena),
+                serve=core.dispatcher.serve,
                 observer=self._observer,
                 on_change=warm.put_nowait,
             )
-            background = [tasks.create_task(fleet.run()), tasks.create_task(_report_health(warm, rpc))]
-            await self._serve(fleet, rpc, path, stop)
+            running = (fleet.run(), _report_health(warm, rpc), core.windows.run())
+            background = [tasks.create_task(part) for part in running]
+            await self._serve(fleet, rpc, core, stop)
             for task in background:
                 task.cancel()
 
-    async def _serve(self, fleet: Fleet, rpc: RpcServer, path: FramePath, stop: asyncio.Event) -> None:
+    async def _serve(self, fleet: Fleet, rpc: RpcServer, core: "_Core", stop: asyncio.Event) -> None:
         _log.info("loading %s on %s", self.config.weights, ", ".join(self.config.devices))
         description = await _unless(stop, fleet.wait_warm())
         if description is None:
             return
-        servicer = self._servicer(description, path)
+        servicer = self._servicer(description, core)
         await rpc.start(servicer)
         self.ready.set()
         _log.info("serving %s on %s, metrics on %s", description.name, self.listening, self.metrics)
@@ -135,7 +156,7 @@ class App:
         servicer.drain()
         await rpc.stop(self.config.grace_s)
 
-    def _servicer(self, description: ModelDescription, path: FramePath) -> FeatureServicer:
+    def _servicer(self, description: ModelDescription, core: "_Core") -> FeatureServicer:
         config = self.config
         if not description.trained:
             _log.warning("the weights are %s: UNTRAINED, the features mean nothing", description.weights_source)
@@ -152,8 +173,28 @@ class App:
             )
         )
         model = model_message(description, identity, config.limits)
+        key = digest_key(identity.weights_digest, identity.precision, identity.wiring, digest)
         return FeatureServicer(
-            path=path, description=description, model=model, limits=config.limits, observer=self._observer
+            path=self._frame_path(core, key),
+            description=description,
+            model=model,
+            limits=config.limits,
+            windows=core.windows,
+            observer=self._observer,
+        )
+
+    def _frame_path(self, core: "_Core", key: bytes) -> FramePath:
+        limits = self.config.limits
+        return FramePath(
+            slots=core.slots,
+            dispatcher=core.dispatcher,
+            images=core.arena.images,
+            decoders=core.decoders,
+            undecoded=asyncio.Semaphore(2 * _cores()),
+            limits=ImageLimits(max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels),
+            sharing=core.sharing,
+            digest_key=key,
+            observer=self._observer,
         )
 
     def _replica(self, placement: Placement, weights: Located, arena: Arena) -> Replica:

@@ -43,6 +43,7 @@ class RequestLimits:
         max_window: frames in flight on one stream.
         max_result_bytes: bytes of all outputs of one image together.
         max_waiting_images: images of unary calls that may wait for a slot before further ones are refused.
+        max_streams: streams open at once.
     """
 
     max_image_bytes: int = 64 * _MIB
@@ -51,6 +52,7 @@ class RequestLimits:
     max_window: int = 32
     max_result_bytes: int = 32 * _MIB
     max_waiting_images: int = 256
+    max_streams: int = 1024
 
     @property
     def max_held_bytes(self) -> int:
@@ -84,6 +86,9 @@ class ServerConfig:
         limits: what a request may ask for.
         grace_s: seconds that work in flight may take after SIGTERM.
         hang_s: seconds without an answer after which a replica is killed and restarted.
+        outage_s: seconds without any replica after which the images that wait are given up.
+        single_flight: compute an image once while the same image is on its way.
+        cache_bytes: recent results to keep for images that come again; 0 keeps none.
     """
 
     variant: str | None = None
@@ -101,6 +106,9 @@ class ServerConfig:
     limits: RequestLimits = field(default_factory=RequestLimits)
     grace_s: float = 30.0
     hang_s: float = 120.0
+    outage_s: float = 60.0
+    single_flight: bool = True
+    cache_bytes: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, all at once.
@@ -118,6 +126,10 @@ class ServerConfig:
                 (self.limits.max_result_bytes < _MIB, "the outputs of one image must be allowed 1 MiB or more"),
                 (self.grace_s < 0, "the grace must be 0 seconds or more"),
                 (self.hang_s <= 0, "the time after which a replica counts as hung must be over 0 seconds"),
+                (self.outage_s <= 0, "the time after which an outage is told must be over 0 seconds"),
+                (self.limits.max_streams < 1, "there must be room for 1 stream or more"),
+                (self.limits.max_waiting_images < 0, "the images of calls that may wait must be 0 or more"),
+                (self.cache_bytes < 0, "the cache must have 0 bytes or more"),
             )
             if fails
         ]

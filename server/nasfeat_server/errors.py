@@ -72,6 +72,10 @@ class ReplicaLostError(NasfeatError):
         self.started = started
 
 
+class SupersededError(Exception):
+    """A newer frame of the stream took this one's place: an answer that the stream asked for, and no failure."""
+
+
 class ConfigurationError(Exception):
     """The server cannot start as it was told to; the message says which setting, and what is allowed."""
 

@@ -21,6 +21,8 @@ from serving import FAKE, connected, frame, metric, next_result, opening, pixels
 Request = feature_service_pb2.StreamFeaturesRequest
 Response = feature_service_pb2.StreamFeaturesResponse
 
+_ANSWERS = ("granted", "result")
+
 
 @pytest.fixture
 async def app() -> AsyncIterator[App]:
@@ -30,12 +32,12 @@ async def app() -> AsyncIterator[App]:
 
 
 async def _replies(app: App, requests: Iterable[Request]) -> tuple[list[Response], grpc.StatusCode, str]:
-    """Send `requests`, half-close, and give everything that came back."""
+    """Send `requests`, half-close, and give the grant and the results that came back."""
     async with connected(app) as stub:
         call = stub.StreamFeatures(iter(requests))
         replies = []
         with contextlib.suppress(grpc.aio.AioRpcError):
-            replies = [reply async for reply in _until_error(call)]
+            replies = [reply async for reply in _until_error(call) if reply.WhichOneof("message") in _ANSWERS]
         return replies, await call.code(), await call.details()
 
 
@@ -112,7 +114,9 @@ async def test_a_bad_image_fails_alone(app: App) -> None:
             [opening(outputs=["Cell_99"])],
             "there is no output 'Cell_99': these weights give global_pool, Logits, Predictions",
         ),
-        ([opening(overload_policy=3)], "supports no overload policy but OVERLOAD_POLICY_BLOCK"),
+        ([opening(overload_policy=9)], "overload policy 9 is not one of BLOCK, DROP_OLDEST, LATEST_ONLY, REJECT"),
+        ([opening(stream_id="é" * 65)], "a stream id has at most 128 bytes"),
+        ([opening(backlog=33)], "a backlog of 33 frames does not fit into a window of 32"),
         ([opening(delivery_order=9)], "delivery order 9 is neither ORDERED nor AS_COMPLETED"),
         ([opening(priority=9)], "priority 9 is not one of LOW, NORMAL and HIGH"),
     ],

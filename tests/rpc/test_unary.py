@@ -66,9 +66,11 @@ async def test_images_beyond_the_line_for_slots_are_refused_with_a_time_to_come_
         request = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(number) for number in range(5)])
         patient = asyncio.ensure_future(stub.ExtractFeatures(request))
         await until(lambda: metric(app, "nasfeat_in_flight_frames") == 5)
-        refused = await stub.ExtractFeatures(feature_service_pb2.ExtractFeaturesRequest(images=[pixels(9)]))
-        assert refused.results[0].error.reason == feature_pb2.ERROR_REASON_OVERLOADED
-        assert "all 2 slots are taken and 3 images wait" in refused.results[0].error.message
+        with pytest.raises(grpc.aio.AioRpcError, match="all 2 slots are taken and 3 images wait") as caught:
+            await stub.ExtractFeatures(feature_service_pb2.ExtractFeaturesRequest(images=[pixels(9)]))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        trailing = {str(key): str(value) for key, value in caught.value.trailing_metadata()}
+        assert int(trailing["grpc-retry-pushback-ms"]) > 0
         response = await patient
         assert all(result.HasField("features") for result in response.results)
 

@@ -17,6 +17,7 @@ from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution, Work
 from nasfeat_server.telemetry.events import BatchFinished
 
+_OUTAGE_S = 0.05
 _LAYOUT = ArenaLayout(slots=16, image_height=4, image_width=4, result_bytes=4096)
 
 
@@ -28,14 +29,18 @@ class _Bench:
         self.slots = SlotPool(_LAYOUT.slots)
         self.log = EventLog()
         self.dispatcher = Dispatcher(
-            slots=self.slots, buckets=(1, 2, 4), collect=self.arena.take_results, observer=self.log
+            slots=self.slots,
+            buckets=(1, 2, 4),
+            collect=self.arena.take_results,
+            outage_s=_OUTAGE_S,
+            observer=self.log,
         )
         self.lane = self.dispatcher.open_lane(1.0)
 
-    async def submit(self, value: int, lane: int | None = None) -> Work:
+    async def submit(self, value: int, lane: int | None = None, deadline: float | None = None) -> Work:
         slot = await self.slots.acquire()
         self.arena.images[slot] = value
-        return self.dispatcher.submit(self.lane if lane is None else lane, slot, ("global_pool",), 768 * 4)
+        return self.dispatcher.submit(self.lane if lane is None else lane, slot, ("global_pool",), 768 * 4, deadline)
 
     def executor(self, device: str = "fake:0") -> FakeExecutor:
         return FakeExecutor(self.arena, device=device)
@@ -205,7 +210,7 @@ async def test_a_batch_taken_in_the_moment_of_a_death_is_not_lost(bench: _Bench,
 
 
 async def test_an_image_that_the_engine_refuses_fails_alone(bench: _Bench) -> None:
-    """When a batch fails on a living replica, its images run one by one and only the bad one has an error."""
+    """When a batch fails on a living replica, its halves run by themselves; what was sound succeeds."""
     executor = bench.executor()
     executor.gate.clear()
     async with _serving(bench, executor):
@@ -218,19 +223,20 @@ async def test_an_image_that_the_engine_refuses_fails_alone(bench: _Bench) -> No
         await first.done
         results = await asyncio.gather(*(work.done for work in works), return_exceptions=True)
     assert all(isinstance(result, Execution) for result in results)
-    assert [len(batch) for batch in executor.batches] == [1, 4, 1, 1, 1, 1]
+    assert [len(batch) for batch in executor.batches] == [1, 4, 2, 2]
 
 
-async def test_an_isolated_image_stays_alone_when_its_replica_dies(bench: _Bench) -> None:
-    """Frames of a failed batch run one by one, also after a replica was lost in between."""
+async def test_halves_stay_apart_when_their_replica_dies(bench: _Bench) -> None:
+    """The halves of a failed batch are never mixed again, also after a replica was lost in between."""
     dying, sound = bench.executor("fake:0"), bench.executor("fake:1")
-    dying.failures += [ExecutionFailedError("bad batch"), ReplicaLostError("died"), ReplicaLostError("died")]
+    dying.failures += [ExecutionFailedError("bad batch"), ReplicaLostError("died")]
     works = [await bench.submit(value) for value in range(4)]
     async with _serving(bench, dying):
         await _settle()
         async with _serving(bench, sound):
             await asyncio.gather(*(work.done for work in works))
-    assert [len(batch) for batch in sound.batches] == [1, 1, 1, 1]
+    halves = {tuple(work.slot for work in works[:2]), tuple(work.slot for work in works[2:])}
+    assert set(sound.batches) == halves
 
 
 async def test_frames_of_one_stream_reach_the_device_in_order(bench: _Bench) -> None:

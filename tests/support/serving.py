@@ -18,7 +18,14 @@ Request = feature_service_pb2.StreamFeaturesRequest
 _ANY_PORT = Endpoint(host="127.0.0.1", port=0)
 
 FAKE = ServerConfig(
-    variant="cifar", engine="fake", weights="random:0", listen=_ANY_PORT, metrics=_ANY_PORT, grace_s=10.0
+    variant="cifar",
+    engine="fake",
+    weights="random:0",
+    listen=_ANY_PORT,
+    metrics=_ANY_PORT,
+    grace_s=10.0,
+    # Tests send equal images for simplicity's sake.
+    single_flight=False,
 )
 
 
@@ -63,14 +70,12 @@ def pixels(value: int, size: int = 32) -> image_pb2.Image:
 
 
 async def next_result(call: Any) -> feature_service_pb2.FrameResult | None:
-    """Read the next result of a stream past its grant; None at its end."""
-    reply = await call.read()
-    if reply is grpc.aio.EOF:
-        return None
-    if reply.HasField("granted"):
-        return await next_result(call)
-    result: feature_service_pb2.FrameResult = reply.result
-    return result
+    """Read the next result of a stream past everything else; None at its end."""
+    while (reply := await call.read()) is not grpc.aio.EOF:
+        if reply.HasField("result"):
+            result: feature_service_pb2.FrameResult = reply.result
+            return result
+    return None
 
 
 def opening(**options: Any) -> feature_service_pb2.StreamFeaturesRequest:

@@ -44,6 +44,12 @@ _LARGEST_BATCH = {"cpu": 4, "gpu": 32}
 @click.option("--max-batch", type=int, help="Largest batch, a power of two.  [default: 4 on a CPU, 32 on a GPU]")
 @click.option("--slots", type=int, help="Decoded images held at once.  [default: 64, or four batches a replica]")
 @click.option("--max-window", default=_LIMITS.max_window, help="Frames in flight on one stream.")
+@click.option("--max-streams", default=_LIMITS.max_streams, help="Streams open at once; further ones are refused.")
+@click.option(
+    "--max-waiting-images",
+    default=_LIMITS.max_waiting_images,
+    help="Images of unary calls that may wait for room; further ones are refused.",
+)
 @click.option("--max-image-mib", default=_LIMITS.max_image_bytes // _MIB, help="Largest image, MiB encoded or raw.")
 @click.option("--max-image-pixels", default=_LIMITS.max_image_pixels, help="Largest image, height x width.")
 @click.option(
@@ -52,6 +58,17 @@ _LARGEST_BATCH = {"cpu": 4, "gpu": 32}
 @click.option("--max-images-per-call", default=_LIMITS.max_images_per_call, help="Images in one unary call.")
 @click.option("--grace", default=_DEFAULTS.grace_s, help="Seconds that work in flight may take after SIGTERM.")
 @click.option("--hang", default=_DEFAULTS.hang_s, help="Seconds without an answer after which a replica is killed.")
+@click.option(
+    "--outage",
+    default=_DEFAULTS.outage_s,
+    help="Seconds without any replica after which images that wait are answered as UNAVAILABLE.",
+)
+@click.option(
+    "--single-flight/--no-single-flight",
+    default=_DEFAULTS.single_flight,
+    help="Compute an image once while the same image is on its way.  [default: yes]",
+)
+@click.option("--cache-mib", default=0, help="Recent results kept for images that come again, MiB.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="The log.")
 def serve(**options: Any) -> None:
     """Turn images into NASNet-A feature vectors over gRPC streams.
@@ -85,6 +102,8 @@ def _config(
         max_images_per_call=options.pop("max_images_per_call"),
         max_result_bytes=options.pop("max_result_mib") * _MIB,
         max_window=options.pop("max_window"),
+        max_streams=options.pop("max_streams"),
+        max_waiting_images=options.pop("max_waiting_images"),
     )
     return ServerConfig(
         devices=names,
@@ -95,5 +114,7 @@ def _config(
         limits=limits,
         grace_s=grace,
         hang_s=hang,
+        outage_s=options.pop("outage"),
+        cache_bytes=options.pop("cache_mib") * _MIB,
         **options,
     )

@@ -1,6 +1,7 @@
 """Between the wire's messages and the server's plain values."""
 
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from nasfeat_server.errors import InvalidImageError, InvalidRequestError
 from nasfeat_server.imaging.types import PixelFormat, RawPixels
 from nasfeat_server.network.outputs import FEATURE_VECTOR
 from nasfeat_server.rpc.outputs import Selection, select
+from nasfeat_server.scheduling.overload import OverloadPolicy
 
 _PIXEL_FORMATS = {image_pb2.PixelFormat.Value(f"PIXEL_FORMAT_{format_.name}"): format_ for format_ in PixelFormat}
 _WEIGHTS_OF_PRIORITIES: Mapping[int, float] = {
@@ -18,6 +20,11 @@ _WEIGHTS_OF_PRIORITIES: Mapping[int, float] = {
     feature_service_pb2.PRIORITY_NORMAL: 1.0,
     feature_service_pb2.PRIORITY_HIGH: 4.0,
 }
+_OVERLOAD_POLICIES = {
+    feature_service_pb2.OVERLOAD_POLICY_UNSPECIFIED: OverloadPolicy.BLOCK,
+    **{feature_service_pb2.OverloadPolicy.Value(f"OVERLOAD_POLICY_{policy.name}"): policy for policy in OverloadPolicy},
+}
+_MAX_STREAM_ID_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +32,20 @@ class StreamTerms:
     """A stream's options in force.
 
     Attributes:
+        stream_id: the stream's name.
         ordered: results come in the order of the frames.
+        overload: what happens to frames that come too fast.
+        backlog: frames that may wait for a device under DROP_OLDEST and REJECT.
         weight: the stream's share of the devices.
-        window: frames in flight.
+        window: frames in flight, at most.
         frame_deadline_s: seconds from a frame's arrival; None for ever.
         selection: what each frame is answered with.
     """
 
+    stream_id: str
     ordered: bool
+    overload: OverloadPolicy
+    backlog: int
     weight: float
     window: int
     frame_deadline_s: float | None
@@ -75,18 +88,28 @@ def stream_terms(
     order = options.delivery_order or feature_service_pb2.DELIVERY_ORDER_ORDERED
     if order not in feature_service_pb2.DeliveryOrder.values():
         raise InvalidRequestError(f"delivery order {order} is neither ORDERED nor AS_COMPLETED")
-    if options.overload_policy > feature_service_pb2.OVERLOAD_POLICY_BLOCK:
-        raise InvalidRequestError("this server supports no overload policy but OVERLOAD_POLICY_BLOCK yet")
+    if len(options.stream_id.encode()) > _MAX_STREAM_ID_BYTES:
+        raise InvalidRequestError(f"a stream id has at most {_MAX_STREAM_ID_BYTES} bytes")
+    overload = _OVERLOAD_POLICIES.get(options.overload_policy)
+    if overload is None:
+        allowed = ", ".join(policy.name for policy in OverloadPolicy)
+        raise InvalidRequestError(f"overload policy {options.overload_policy} is not one of {allowed}")
     priority = options.priority or feature_service_pb2.PRIORITY_NORMAL
     if priority not in _WEIGHTS_OF_PRIORITIES:
         raise InvalidRequestError(f"priority {priority} is not one of LOW, NORMAL and HIGH")
     deadline_s = options.frame_deadline.ToTimedelta().total_seconds() if options.HasField("frame_deadline") else None
     if deadline_s is not None and deadline_s <= 0:
         raise InvalidRequestError(f"a frame deadline of {deadline_s:g} s is not over 0 s")
+    window = _window(options.window, selection.nbytes, limits)
+    if options.backlog > window:
+        raise InvalidRequestError(f"a backlog of {options.backlog} frames does not fit into a window of {window}")
     return StreamTerms(
+        stream_id=options.stream_id or uuid.uuid4().hex,
+        overload=overload,
+        backlog=options.backlog or max(1, window // 2),
         ordered=order == feature_service_pb2.DELIVERY_ORDER_ORDERED,
         weight=_WEIGHTS_OF_PRIORITIES[priority],
-        window=_window(options.window, selection.nbytes, limits),
+        window=window,
         frame_deadline_s=deadline_s,
         selection=selection,
     )
@@ -109,6 +132,10 @@ def granted_options(
     granted.overload_policy = options.overload_policy or feature_service_pb2.OVERLOAD_POLICY_BLOCK
     granted.priority = options.priority or feature_service_pb2.PRIORITY_NORMAL
     granted.window = terms.window
+    granted.stream_id = terms.stream_id
+    granted.backlog = 0 if terms.overload is OverloadPolicy.BLOCK else terms.backlog
+    if terms.overload is OverloadPolicy.LATEST_ONLY:
+        granted.backlog = 1
     return granted
 
 
@@ -151,6 +178,7 @@ def model_message(
             max_window=limits.max_window,
             max_message_bytes=limits.max_message_bytes,
             max_result_bytes=limits.max_result_bytes,
+            max_streams=limits.max_streams,
         ),
     )
 

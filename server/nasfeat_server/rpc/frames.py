@@ -3,66 +3,32 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
-from nasfeat_server.errors import DeadlinePassedError, NasfeatError
+from nasfeat_server.errors import (
+    DeadlinePassedError,
+    ExecutionFailedError,
+    InvalidImageError,
+    NasfeatError,
+    ReplicaLostError,
+    SupersededError,
+)
 from nasfeat_server.imaging.decode import decode_into
+from nasfeat_server.imaging.digest import image_digest
 from nasfeat_server.imaging.types import ImageLimits, PixelFormat, RawPixels
 from nasfeat_server.rpc.convert import image_source
-from nasfeat_server.rpc.outputs import Selection, pack_features
-from nasfeat_server.rpc.status import retry_after_s, status_of
+from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.scheduling.dispatcher import Dispatcher
+from nasfeat_server.scheduling.sharing import Key, Settled, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
-from nasfeat_server.scheduling.work import Work
-from nasfeat_server.telemetry.events import FrameFinished, FrameReceived, Observer, Outcome, Stage
+from nasfeat_server.telemetry.events import FrameFinished, FrameReceived, Observer, Outcome, Source, Stage
 
-
-class FrameJob:
-    """One image of one call, with everything that is known and owned on its behalf.
-
-    Attributes:
-        selection: what is wanted of it.
-        deadline: on the monotonic clock; None for never.
-        results: the answer when all went well: the outputs wanted, float32 little-endian.
-        error: the answer when not.
-        stages_s: seconds spent in each stage so far.
-    """
-
-    def __init__(
-        self,
-        *,
-        frame_id: int,
-        capture_time: Timestamp | None,
-        image: image_pb2.Image,
-        lane: int,
-        selection: Selection,
-        deadline: float | None,
-    ) -> None:
-        """Note the arrival."""
-        self.frame_id = frame_id
-        # A copy, since any part of a message keeps all of its memory, the image's too.
-        self.capture_time = Timestamp(seconds=capture_time.seconds, nanos=capture_time.nanos) if capture_time else None
-        self.image: image_pb2.Image | None = image
-        self.lane = lane
-        self.selection = selection
-        self.deadline = deadline
-        self.arrived_at = time.monotonic()
-        self.stages_s: dict[Stage, float] = {}
-        self.results: bytes | None = None
-        self.error: NasfeatError | None = None
-        self.answered_at = 0.0
-        self.slot: int | None = None
-        self.decoding: Future[None] | None = None
-        self.work: Work | None = None
-        self.has_room = False
-        self.under_way = False
+# A digest is made on the event loop: of this much in a millisecond or two.
+_LARGEST_SHARED_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +40,8 @@ class FramePath:
         decoders: the threads that decode.
         undecoded: room for images that are admitted and not yet decoded. A slot holds an image of the network's size;
             what it is decoded from can be hundreds of times as large, so that slots alone would not bound memory.
+        sharing: finds images that are the same.
+        digest_key: names the model to the digests of images.
     """
 
     slots: SlotPool
@@ -82,33 +50,121 @@ class FramePath:
     decoders: ThreadPoolExecutor
     undecoded: asyncio.Semaphore
     limits: ImageLimits
+    sharing: Sharing
+    digest_key: bytes
     observer: Observer
 
-    async def admit(self, job: FrameJob, *, max_waiting: int | None = None) -> None:
-        """Wait for a slot and for room to decode `job`, which has just arrived.
+    def receive(self, job: FrameJob) -> bool:
+        """Take note of `job`, which has just arrived; False if it is answered with that.
 
-        Raises:
-            OverloadedError: `max_waiting` images wait already.
+        It is, if it cannot be ready in time or the same image has been computed. If the same image is on its way,
+        `job.following` says so, and the job needs no slot.
         """
         job.under_way = True
         self.observer.observe(FrameReceived())
         try:
-            job.slot = await self.slots.acquire(max_waiting=max_waiting)
-            job.has_room = await self.undecoded.acquire()
+            if job.deadline is not None:
+                self.dispatcher.check_deadline(job.lane, job.deadline)
+            self._look_for_the_same(job)
+        except NasfeatError as error:
+            job.error = error
+            self.settle(job)
+        return not job.answered.done()
+
+    def _look_for_the_same(self, job: FrameJob) -> None:
+        if not self.sharing.enabled or job.image is None:
+            return
+        source = image_source(job.image)
+        nbytes = len(source) if isinstance(source, bytes) else len(source.data)
+        if nbytes > _LARGEST_SHARED_BYTES:
+            return
+        if job.key is None:
+            job.key = Key(content=image_digest(source, self.digest_key), outputs=job.selection.computed)
+        job.results = self.sharing.find(job.key)
+        if job.results is not None:
+            job.source = Source.CACHED
+            self.settle(job)
+            return
+        job.following = self.sharing.follow(job.key, job.weight, nbytes)
+        if job.following:
+            job.following_bytes = nbytes
+        else:
+            job.leading = self.sharing.lead(job.key, job.weight)
+
+    async def reserve(self, *, max_waiting: int | None = None) -> int:
+        """Wait for a slot and for room to decode one image.
+
+        Raises:
+            OverloadedError: `max_waiting` images wait already.
+        """
+        slot = await self.slots.acquire(max_waiting=max_waiting, retry_after_s=self.dispatcher.drain_s)
+        try:
+            await self.undecoded.acquire()
         except asyncio.CancelledError:
-            self.abandon((job,))
+            self.slots.release(slot)
             raise
+        return slot
+
+    def admit(self, job: FrameJob, slot: int) -> None:
+        """Give `job` a slot and room to be decoded, from `reserve`."""
+        job.slot = slot
+        job.has_room = True
         job.stages_s[Stage.RECEIVE] = time.monotonic() - job.arrived_at
 
     async def answer(self, job: FrameJob) -> None:
-        """Take an admitted `job` through decoding and execution; leaves its results or its error in it."""
+        """Take an admitted `job` through decoding and execution, and settle it."""
+        if await self.decode(job):
+            await self.execute(job)
+
+    async def decode(self, job: FrameJob) -> bool:
+        """Decode an admitted `job` into its slot; False if it cannot be decoded, and is settled."""
         try:
             await self._decode(job)
-            await self._execute(job)
         except NasfeatError as error:
             job.error = error
-        self._release(job)
-        job.answered_at = time.monotonic()
+            self.settle(job)
+        return job.error is None
+
+    async def execute(self, job: FrameJob) -> None:
+        """Take a decoded `job` through a device, and settle it."""
+        try:
+            await self._execute(job)
+        except SupersededError:
+            job.superseded = True
+        except NasfeatError as error:
+            job.error = error
+        self.settle(job)
+
+    async def answer_following(self, job: FrameJob) -> None:
+        """Answer a `job` that waits for the same image; if that one leaves unanswered, `job` goes its own way."""
+        while job.following:
+            try:
+                outcome = await self._outcome(job)
+            except DeadlinePassedError as error:
+                outcome = error
+            self._unfollow(job)
+            if isinstance(outcome, bytes):
+                job.results, job.source = outcome, Source.SHARED
+            elif outcome is None:
+                self._look_for_the_same(job)
+                continue
+            job.error = outcome if isinstance(outcome, NasfeatError) else None
+            self.settle(job)
+        if not job.answered.done():
+            self.admit(job, await self.reserve())
+            await self.answer(job)
+
+    async def _outcome(self, job: FrameJob) -> Settled:
+        if not job.following:
+            raise AssertionError("only a job that follows has somebody to wait for")
+        try:
+            async with asyncio.timeout_at(job.deadline):
+                outcome = await job.following.result()
+        except TimeoutError:
+            waited_s = time.monotonic() - job.arrived_at
+            raise DeadlinePassedError(f"the image waited {waited_s:.3f} s and its deadline passed") from None
+        job.stages_s[Stage.QUEUE] = time.monotonic() - job.arrived_at
+        return outcome
 
     async def _decode(self, job: FrameJob) -> None:
         started_at = time.monotonic()
@@ -129,22 +185,29 @@ class FramePath:
         if job.slot is None:
             raise AssertionError("only admitted frames are executed")
         wanted = job.selection
-        job.work = self.dispatcher.submit(job.lane, job.slot, wanted.computed, wanted.nbytes)
+        job.work = self.dispatcher.submit(job.lane, job.slot, wanted.computed, wanted.nbytes, job.deadline)
         job.slot = None
-        if job.deadline is not None:
-            await asyncio.wait((job.work.done,), timeout=job.deadline - time.monotonic())
-            if not job.work.done.done() and self.dispatcher.expire(job.work):
-                waited_s = time.monotonic() - job.arrived_at
-                raise DeadlinePassedError(f"the image waited {waited_s:.3f} s and its deadline passed")
         execution = await job.work.done
         job.results = execution.results
+        job.source = Source.COMPUTED
         job.stages_s[Stage.QUEUE] = execution.queue_s
         job.stages_s[Stage.EXECUTE] = execution.execute_s
 
+    def supersede(self, job: FrameJob) -> None:
+        """Settle a `job` that no device has had: a newer frame of its stream takes its place."""
+        job.superseded = True
+        self.settle(job)
+
+    def settle(self, job: FrameJob) -> None:
+        """Note that `job` has its answer: free what it holds and tell those who wait for it."""
+        self._release(job)
+        job.answered_at = time.monotonic()
+        if not job.answered.done():
+            job.answered.set_result(None)
+
     def replied(self, job: FrameJob) -> None:
         """Note that the answer of `job` has been sent."""
-        outcome = status_of(job.error).outcome if job.error else Outcome.OK
-        self._finish(job, outcome, type(job.error).__name__.removesuffix("Error") if job.error else "")
+        self._finish(job, *job.outcome)
 
     def abandon(self, jobs: Iterable[FrameJob]) -> None:
         """Give up `jobs`, which nobody waits for any more and no task works on: free what they hold."""
@@ -158,11 +221,17 @@ class FramePath:
     def _finish(self, job: FrameJob, outcome: Outcome, reason: str) -> None:
         if job.under_way:
             job.under_way = False
-            self.observer.observe(FrameFinished(outcome=outcome, reason=reason, stages_s=job.stages_s))
+            source = job.source if outcome is Outcome.OK else None
+            self.observer.observe(FrameFinished(outcome=outcome, reason=reason, stages_s=job.stages_s, source=source))
 
     def _release(self, job: FrameJob) -> None:
-        """Give the slot back, if `job` still owns one, as soon as no decoding thread can write to it."""
+        """Give back what `job` holds; the slot as soon as no decoding thread can write to it."""
+        job.image = None
         self._leave_room(job)
+        self._unfollow(job)
+        if job.leading and job.key:
+            self.sharing.settle(job.key, job.leading, _as_settled(job))
+            job.leading = None
         slot, job.slot = job.slot, None
         if slot is None:
             return
@@ -172,38 +241,23 @@ class FramePath:
             loop = asyncio.get_running_loop()
             job.decoding.add_done_callback(lambda _: loop.call_soon_threadsafe(self.slots.release, slot))
 
+    def _unfollow(self, job: FrameJob) -> None:
+        if job.following:
+            job.following = None
+            self.sharing.unfollow(job.following_bytes)
+
     def _leave_room(self, job: FrameJob) -> None:
-        job.image = None
         if job.has_room:
+            job.image = None
             job.has_room = False
             self.undecoded.release()
 
 
-def result_message(job: FrameJob, identity: feature_pb2.ModelIdentity | None = None) -> feature_service_pb2.FrameResult:
-    """Give the one answer to `job`, which has been answered."""
-    result = feature_service_pb2.FrameResult(
-        frame_id=job.frame_id,
-        capture_time=job.capture_time,
-        identity=identity,
-        timings=feature_pb2.Timings(**{f"{stage}_s": seconds for stage, seconds in job.stages_s.items()}),
-    )
-    if job.results is not None:
-        pack_features(result.features, job.selection, job.results)
-    elif isinstance(job.error, DeadlinePassedError):
-        result.dropped.reason = feature_service_pb2.DROP_REASON_DEADLINE
-    elif job.error is not None:
-        _write_error(result.error, job.error)
-    return result
-
-
-def _write_error(message: feature_pb2.FrameError, error: NasfeatError) -> None:
-    status = status_of(error)
-    message.reason = status.reason
-    message.message = str(error)
-    message.code = status.code.value[0]
-    after_s = retry_after_s(error)
-    if after_s is not None:
-        message.retry_after.FromTimedelta(timedelta(seconds=after_s))
+def _as_settled(job: FrameJob) -> Settled:
+    """Give what the same image would get too: not what befell this one alone."""
+    if isinstance(job.error, InvalidImageError | ExecutionFailedError | ReplicaLostError):
+        return job.error
+    return job.results
 
 
 def _is_plain_copy(source: bytes | RawPixels, shape: tuple[int, ...]) -> bool:

@@ -13,12 +13,19 @@ import grpc.aio
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.interface import ModelDescription
-from nasfeat_server.errors import InvalidRequestError, ModelNotFoundError, NasfeatError, ShuttingDownError
+from nasfeat_server.errors import (
+    InvalidRequestError,
+    ModelNotFoundError,
+    NasfeatError,
+    OverloadedError,
+    ShuttingDownError,
+)
 from nasfeat_server.rpc import convert
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.status import status_of, trailing_metadata
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
+from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.telemetry.events import Observer, RequestFinished, StreamClosed, StreamOpened
 
 _AnyContext = grpc.aio.ServicerContext[Any, Any]
@@ -45,6 +52,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         description: the model that is served.
         model: the same for the wire.
         limits: what a request may ask for.
+        windows: shares out what streams may have in flight.
         observer: told of every call and stream.
     """
 
@@ -55,12 +63,14 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         description: ModelDescription,
         model: feature_service_pb2.Model,
         limits: RequestLimits,
+        windows: WindowKeeper,
         observer: Observer,
     ) -> None:
         self._path = path
         self._description = description
         self._model = model
         self._limits = limits
+        self._windows = windows
         self._observer = observer
         self._streams: set[StreamSession] = set()
         self._stopping = False
@@ -93,6 +103,8 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         """Grant a stream and answer its frames until the client has sent the last."""
         async with self._answering("StreamFeatures", context):
             self._check_running()
+            self._check_room()
+            # Nothing is sent before the grant, not even metadata: until then a refused stream may be retried.
             options = await _opening(request_iterator)
             terms = convert.stream_terms(options, self._description, self._limits)
             granted = feature_service_pb2.StreamGranted(
@@ -100,8 +112,9 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
                 identity=self._model.identity,
                 feature_length=self._model.feature_length,
             )
-            await context.write(feature_service_pb2.StreamFeaturesResponse(granted=granted))
-            stream = StreamSession(path=self._path, terms=terms, identity=self._model.identity, context=context)
+            stream = StreamSession(
+                path=self._path, terms=terms, granted=granted, windows=self._windows, context=context
+            )
             with self._open(stream):
                 await stream.run(request_iterator)
 
@@ -126,6 +139,12 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
     def _check_running(self) -> None:
         if self._stopping:
             raise ShuttingDownError("the server is stopping")
+
+    def _check_room(self) -> None:
+        self._path.dispatcher.check_up()
+        limit = self._limits.max_streams
+        if len(self._streams) >= limit:
+            raise OverloadedError(f"{limit} streams are open, which is the limit; try again later")
 
     @contextlib.contextmanager
     def _open(self, stream: StreamSession) -> Iterator[None]:

@@ -2,64 +2,99 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import grpc.aio
 
-from nasfeat.v1 import feature_pb2, feature_service_pb2
+from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.errors import InvalidRequestError, NasfeatError
+from nasfeat_server.rpc.backlog import Backlog
 from nasfeat_server.rpc.convert import StreamTerms, deadline_after
-from nasfeat_server.rpc.frames import FrameJob, FramePath, result_message
-from nasfeat_server.telemetry.events import Stage
+from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.job import FrameJob, result_message
+from nasfeat_server.scheduling.overload import OverloadPolicy
+from nasfeat_server.scheduling.windows import Window, WindowKeeper
+from nasfeat_server.telemetry.events import Outcome, Source, Stage
 
 Context = grpc.aio.ServicerContext[
     feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse
 ]
+_Requests = AsyncIterator[feature_service_pb2.StreamFeaturesRequest]
 
 
 class StreamSession:
     """The life of one granted stream.
 
-    The reader takes a frame from the wire only when the window has room for its answer and the arena for its image:
-    that is the stream's backpressure. A frame leaves the window when its answer has been sent, so that a client that
-    does not read costs the window and nothing more.
+    The reader takes a frame from the wire only when the window has room for its answer; a stream that blocks, only
+    when the arena has room for its image too: that is its backpressure. A frame leaves the window when its answer has
+    been sent, so that a client that does not read costs the window and nothing more.
     """
 
     def __init__(
-        self, *, path: FramePath, terms: StreamTerms, identity: feature_pb2.ModelIdentity, context: Context
+        self,
+        *,
+        path: FramePath,
+        terms: StreamTerms,
+        granted: feature_service_pb2.StreamGranted,
+        windows: WindowKeeper,
+        context: Context,
     ) -> None:
         self._path = path
         self._terms = terms
-        self._identity = identity
+        self._granted = granted
+        self._windows = windows
         self._context = context
-        self._room = asyncio.Semaphore(terms.window)
-        # In the order in which answers are sent; None wakes the writer when nothing more will be read.
+        # In the order in which answers are sent; None wakes the writer for anything else.
         self._outbox: asyncio.Queue[FrameJob | None] = asyncio.Queue()
-        # The frames read and not yet answered, and the tasks that find their answers.
-        self._answering: dict[FrameJob, asyncio.Task[None]] = {}
+        # The frames taken in and not yet answered, as they came.
+        self._unanswered: dict[FrameJob, None] = {}
+        self._lane = 0
+        self._tasks = asyncio.TaskGroup()
+        self._backlog: Backlog | None = None
         self._reader: asyncio.Task[None] | None = None
         self._reading = True
         self._failure: NasfeatError | None = None
         self._last_frame_id = -1
+        self._new_window: int | None = None
+        self._received = 0
+        self._outcomes: Counter[Outcome] = Counter()
+        self._deduplicated = 0
 
-    async def run(self, requests: AsyncIterator[feature_service_pb2.StreamFeaturesRequest]) -> None:
-        """Answer every frame of `requests`.
+    async def run(self, requests: _Requests) -> None:
+        """Grant the stream and answer every frame of `requests`.
 
         Raises:
-            NasfeatError: the stream was ended early; every frame that was read has been answered before.
+            NasfeatError: the stream was ended early; every frame that was taken in has been answered before.
         """
-        lane = self._path.dispatcher.open_lane(self._terms.weight)
+        terms = self._terms
+        window = self._windows.open(ceiling=terms.window, weight=terms.weight, announce=self._announce)
+        self._lane = self._path.dispatcher.open_lane(terms.weight, live=terms.overload is OverloadPolicy.LATEST_ONLY)
+        opened_at = time.monotonic()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._reader = tasks.create_task(self._read(requests, lane, tasks))
-                # A callback, since a task that is cancelled before its first step runs nothing of its own.
-                self._reader.add_done_callback(self._end_reading)
-                await self._write()
+            self._granted.options.window = window.size
+            await self._context.write(feature_service_pb2.StreamFeaturesResponse(granted=self._granted))
+            await self._answer_all(requests, window)
+            await self._write_summary(time.monotonic() - opened_at)
         finally:
-            self._path.abandon(tuple(self._answering))
-            self._path.dispatcher.close_lane(lane)
+            self._path.abandon(tuple(self._unanswered))
+            self._path.dispatcher.close_lane(self._lane)
+            self._windows.close(window)
         if self._failure:
             raise self._failure
+
+    async def _answer_all(self, requests: _Requests, window: Window) -> None:
+        async with self._tasks as tasks:
+            if self._terms.overload is not OverloadPolicy.BLOCK:
+                self._backlog = Backlog(path=self._path, terms=self._terms, lane=self._lane, tasks=tasks)
+                admitting = tasks.create_task(self._backlog.run())
+            self._reader = tasks.create_task(self._read(requests, window))
+            # A callback, since a task that is cancelled before its first step runs nothing of its own.
+            self._reader.add_done_callback(self._end_reading)
+            await self._write(window)
+            if self._backlog:
+                admitting.cancel()
 
     def stop_reading(self, why: NasfeatError) -> None:
         """End the stream with `why` once the frames in flight are answered."""
@@ -67,21 +102,16 @@ class StreamSession:
         if self._reader:
             self._reader.cancel()
 
-    async def _read(
-        self,
-        requests: AsyncIterator[feature_service_pb2.StreamFeaturesRequest],
-        lane: int,
-        tasks: asyncio.TaskGroup,
-    ) -> None:
+    def _announce(self, window: int) -> None:
+        self._new_window = window
+        self._outbox.put_nowait(None)
+
+    async def _read(self, requests: _Requests, window: Window) -> None:
         try:
-            await self._room.acquire()
+            await window.enter()
             async for request in requests:
-                job = self._next_job(request, lane)
-                await self._path.admit(job)
-                self._answering[job] = tasks.create_task(self._answer(job))
-                if self._terms.ordered:
-                    self._outbox.put_nowait(job)
-                await self._room.acquire()
+                await self._take_in(self._next_job(request))
+                await window.enter()
         except InvalidRequestError as error:
             self._failure = error
 
@@ -89,7 +119,7 @@ class StreamSession:
         self._reading = False
         self._outbox.put_nowait(None)
 
-    def _next_job(self, request: feature_service_pb2.StreamFeaturesRequest, lane: int) -> FrameJob:
+    def _next_job(self, request: feature_service_pb2.StreamFeaturesRequest) -> FrameJob:
         if request.WhichOneof("message") != "frame":
             raise InvalidRequestError("every message of a stream after its first must be a frame")
         frame = request.frame
@@ -102,28 +132,75 @@ class StreamSession:
             frame_id=frame.frame_id,
             capture_time=frame.capture_time if frame.HasField("capture_time") else None,
             image=frame.image,
-            lane=lane,
+            lane=self._lane,
+            weight=self._terms.weight,
             selection=self._terms.selection,
             deadline=deadline_after(self._terms.frame_deadline_s),
         )
 
-    async def _answer(self, job: FrameJob) -> None:
-        await self._path.answer(job)
-        if not self._terms.ordered:
+    async def _take_in(self, job: FrameJob) -> None:
+        """Put `job` on its way; a stream that blocks waits here until there is room for it."""
+        if not self._path.receive(job):
+            self._enter(job)
+        elif job.following:
+            self._enter(job, self._path.answer_following(job))
+        elif self._backlog:
+            self._enter(job)
+            self._backlog.add(job)
+        else:
+            try:
+                slot = await self._path.reserve()
+            except asyncio.CancelledError:
+                self._path.abandon((job,))
+                raise
+            self._path.admit(job, slot)
+            self._enter(job, self._path.answer(job))
+
+    def _enter(self, job: FrameJob, work: Coroutine[Any, Any, None] | None = None) -> None:
+        self._received += 1
+        self._unanswered[job] = None
+        if self._terms.ordered:
             self._outbox.put_nowait(job)
+        else:
+            job.answered.add_done_callback(lambda _: self._outbox.put_nowait(job))
+        if work:
+            self._tasks.create_task(work)
 
-    async def _write(self) -> None:
-        while self._reading or self._answering:
+    async def _write(self, window: Window) -> None:
+        while self._reading or self._unanswered:
             job = await self._outbox.get()
-            if job is None:
-                continue
-            await self._answering[job]
-            await self._send(job)
-            del self._answering[job]
-            self._path.replied(job)
-            self._room.release()
+            if job:
+                await job.answered
+            await self._write_window()
+            if job:
+                await self._write_result(job)
+                del self._unanswered[job]
+                window.leave()
 
-    async def _send(self, job: FrameJob) -> None:
+    async def _write_result(self, job: FrameJob) -> None:
         job.stages_s[Stage.REPLY] = time.monotonic() - job.answered_at
-        result = result_message(job, self._identity)
+        result = result_message(job, self._granted.identity, self._terms.stream_id)
         await self._context.write(feature_service_pb2.StreamFeaturesResponse(result=result))
+        self._path.replied(job)
+        self._outcomes[job.outcome[0]] += 1
+        self._deduplicated += job.source in (Source.SHARED, Source.CACHED)
+
+    async def _write_window(self) -> None:
+        size, self._new_window = self._new_window, None
+        if size is not None:
+            update = feature_service_pb2.WindowUpdate(window=size)
+            await self._context.write(feature_service_pb2.StreamFeaturesResponse(window_update=update))
+
+    async def _write_summary(self, duration_s: float) -> None:
+        outcomes = self._outcomes
+        summary = feature_service_pb2.StreamSummary(
+            stream_id=self._terms.stream_id,
+            received=self._received,
+            succeeded=outcomes[Outcome.OK],
+            failed=outcomes[Outcome.INVALID] + outcomes[Outcome.ERROR],
+            rejected=outcomes[Outcome.REJECTED],
+            dropped=outcomes[Outcome.DROPPED] + outcomes[Outcome.EXPIRED],
+            deduplicated=self._deduplicated,
+            duration_s=duration_s,
+        )
+        await self._context.write(feature_service_pb2.StreamFeaturesResponse(summary=summary))

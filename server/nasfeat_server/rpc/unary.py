@@ -1,14 +1,18 @@
 """ExtractFeatures: a handful of images in one call."""
 
 import asyncio
+from collections.abc import Sequence
 
 from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.interface import ModelDescription
-from nasfeat_server.errors import InvalidRequestError, OverloadedError
+from nasfeat_server.errors import DeadlinePassedError, InvalidRequestError, OverloadedError
 from nasfeat_server.rpc import convert
-from nasfeat_server.rpc.frames import FrameJob, FramePath, result_message
-from nasfeat_server.rpc.outputs import select
+from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.job import FrameJob, result_message
+from nasfeat_server.rpc.outputs import Selection, select
+
+_WEIGHT = 1.0
 
 
 async def extract(
@@ -23,9 +27,40 @@ async def extract(
 
     Raises:
         InvalidRequestError: the call itself cannot be answered.
+        OverloadedError: none of the images found room.
+        DeadlinePassedError: none of the images can be ready in time.
     """
     selection = select(request.outputs, request.top_k, description, limits)
-    count = len(request.images)
+    _check_count(len(request.images), selection, limits)
+    lane = path.dispatcher.open_lane(_WEIGHT)
+    deadline = convert.deadline_after(timeout_s)
+    jobs = [
+        FrameJob(
+            frame_id=index,
+            capture_time=None,
+            image=image,
+            lane=lane,
+            weight=_WEIGHT,
+            selection=selection,
+            deadline=deadline,
+        )
+        for index, image in enumerate(request.images)
+    ]
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for job in jobs:
+                tasks.create_task(_answer(job, path, limits))
+        for job in jobs:
+            path.replied(job)
+        _raise_if_refused(jobs)
+    finally:
+        path.abandon(jobs)
+        path.dispatcher.close_lane(lane)
+    # The response names the model once, not in each result.
+    return [result_message(job) for job in jobs]
+
+
+def _check_count(count: int, selection: Selection, limits: RequestLimits) -> None:
     if not 1 <= count <= limits.max_images_per_call:
         raise InvalidRequestError(
             f"a call takes 1 to {limits.max_images_per_call} images, not {count}; use a stream for more"
@@ -35,29 +70,25 @@ async def extract(
         raise InvalidRequestError(
             f"the outputs of {count} images are {size:.1f} MiB, a message holds {limit:g} MiB; use a stream"
         )
-    lane = path.dispatcher.open_lane(1.0)
-    deadline = convert.deadline_after(timeout_s)
-    jobs = [
-        FrameJob(frame_id=index, capture_time=None, image=image, lane=lane, selection=selection, deadline=deadline)
-        for index, image in enumerate(request.images)
-    ]
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for job in jobs:
-                tasks.create_task(_answer(job, path, limits))
-        for job in jobs:
-            path.replied(job)
-    finally:
-        path.abandon(jobs)
-        path.dispatcher.close_lane(lane)
-    # The response names the model once, not in each result.
-    return [result_message(job) for job in jobs]
 
 
 async def _answer(job: FrameJob, path: FramePath, limits: RequestLimits) -> None:
+    if not path.receive(job):
+        return
+    if job.following:
+        await path.answer_following(job)
+        return
     try:
-        await path.admit(job, max_waiting=limits.max_waiting_images)
+        path.admit(job, await path.reserve(max_waiting=limits.max_waiting_images))
     except OverloadedError as error:
         job.error = error
+        path.settle(job)
     else:
         await path.answer(job)
+
+
+def _raise_if_refused(jobs: Sequence[FrameJob]) -> None:
+    """Make it the call's own failure if no image was let in: only then can a client's retry policy act on it."""
+    errors = [job.error for job in jobs if isinstance(job.error, OverloadedError | DeadlinePassedError)]
+    if len(errors) == len(jobs):
+        raise errors[0]

@@ -2,16 +2,26 @@
 
 import asyncio
 import functools
+import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 
 from nasfeat_server.engine.interface import Executor, Outputs
-from nasfeat_server.errors import ExecutionFailedError, NasfeatError, ReplicaLostError
-from nasfeat_server.scheduling import policy
-from nasfeat_server.scheduling.queue import Batch, FairQueue, Seat
+from nasfeat_server.errors import (
+    DeadlinePassedError,
+    DeviceMemoryError,
+    ExecutionFailedError,
+    NasfeatError,
+    ReplicaLostError,
+    SupersededError,
+)
+from nasfeat_server.scheduling import admission, limits, policy
+from nasfeat_server.scheduling.queue import FairQueue
+from nasfeat_server.scheduling.seat import Batch, Seat
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution, Work
-from nasfeat_server.telemetry.events import BatchFinished, Observer
+from nasfeat_server.telemetry.events import BatchFinished, BatchLimitChanged, Observer
 
 
 class Dispatcher:
@@ -21,31 +31,51 @@ class Dispatcher:
         slots: where the slot of a settled work goes back to.
         buckets: the prepared batch sizes, ascending from 1.
         collect: copies so many bytes of outputs of a slot out of the arena.
+        outage_s: seconds without any replica after which waiting is given up.
         observer: told of every batch.
     """
 
     def __init__(
-        self, *, slots: SlotPool, buckets: Sequence[int], collect: Callable[[int, int], bytes], observer: Observer
+        self,
+        *,
+        slots: SlotPool,
+        buckets: Sequence[int],
+        collect: Callable[[int, int], bytes],
+        outage_s: float,
+        observer: Observer,
     ) -> None:
         self._slots = slots
-        self._queue = FairQueue(buckets)
+        self._buckets = tuple(buckets)
+        self._queue = FairQueue(buckets, self._expired)
         self._collect = collect
+        self._outage_s = outage_s
         self._observer = observer
+        self._outage: asyncio.TimerHandle | None = None
+        self._given_up = False
 
     @property
     def depth(self) -> int:
         """Images that wait for a replica."""
         return self._queue.depth
 
-    def open_lane(self, weight: float) -> int:
-        """Add a stream with its share of the devices; returns its number for `submit`."""
-        return self._queue.open_lane(weight)
+    def open_lane(self, weight: float, *, live: bool = False) -> int:
+        """Add a stream with its share of the devices; returns its number for `submit`.
+
+        Args:
+            weight: the share.
+            live: its frames grow stale, so that none is given to a device ahead of time.
+        """
+        return self._queue.lanes.open(weight, live=live)
 
     def close_lane(self, lane: int) -> None:
         """Forget a stream whose images are all settled or withdrawn."""
-        self._queue.close_lane(lane)
+        self._queue.lanes.close(lane)
 
-    def submit(self, lane: int, slot: int, outputs: Outputs, result_bytes: int) -> Work:
+    def waiting_in(self, lane: int) -> int:
+        """Count the images of a stream that no replica has had."""
+        return self._queue.lanes.waiting_in(lane)
+
+    def submit(self, lane: int, slot: int, outputs: Outputs, result_bytes: int, deadline: float | None = None) -> Work:
         """Queue the image in `slot`, which belongs to the dispatcher from now on; await the result's `done`.
 
         Args:
@@ -53,35 +83,107 @@ class Dispatcher:
             slot: where the image is, and where `outputs` will be.
             outputs: the names of what is wanted.
             result_bytes: how much that is.
+            deadline: when it must be done, on the monotonic clock; None for never.
         """
         done = asyncio.get_running_loop().create_future()
-        work = Work(lane=lane, slot=slot, outputs=outputs, result_bytes=result_bytes, done=done)
+        work = Work(lane=lane, slot=slot, outputs=outputs, result_bytes=result_bytes, deadline=deadline, done=done)
         work.queued_at = time.monotonic()
-        self._queue.push(work)
+        if self._given_up:
+            self._fail(work, self._no_replica())
+        else:
+            self._queue.push(work)
         return work
 
-    def expire(self, work: Work) -> bool:
+    def check_up(self) -> None:
+        """Do nothing, unless there has been no replica for so long that waiting for one is given up.
+
+        Raises:
+            ReplicaLostError: there has.
+        """
+        if self._given_up:
+            raise self._no_replica()
+
+    def check_deadline(self, lane: int, deadline: float) -> None:
+        """Refuse at once an image of a stream that cannot be done in time, before it costs anything.
+
+        Raises:
+            DeadlinePassedError: the images that are served before it, and itself, take longer.
+        """
+        now = time.monotonic()
+        devices = [seat.as_device(now) for seat in self._queue.seats]
+        if not devices or now + admission.ready_in_s(self.depth, devices) <= deadline:
+            return
+        lanes = self._queue.lanes
+        ahead = admission.frames_ahead(lanes.waiting_in(lane), lanes.weight_of(lane), lanes.shares())
+        ready_s = admission.ready_in_s(min(ahead, self.depth), devices)
+        if now + ready_s > deadline:
+            left_s = max(0.0, deadline - now)
+            raise DeadlinePassedError(
+                f"the image would be ready in {ready_s:.3f} s at best, and its deadline is in {left_s:.3f} s",
+                retry_after_s=ready_s - left_s,
+            )
+
+    def drain_s(self) -> float:
+        """Estimate how long the images that wait now keep the replicas busy."""
+        now = time.monotonic()
+        rate = sum(seat.as_device(now).rate for seat in self._queue.seats)
+        return self.depth / rate if 0 < rate < math.inf else 1.0
+
+    def withdraw(self, work: Work) -> bool:
         """Take `work` out if it still waits for a replica; False if one has it, or had."""
         if self._queue.remove(work):
             self._slots.release(work.slot)
             return True
         return False
 
+    def supersede_oldest(self, lane: int) -> None:
+        """Give up the stream's oldest image that no replica has had: a newer one takes its place."""
+        work = self._queue.lanes.oldest(lane)
+        if self.withdraw(work) and not work.done.done():
+            work.done.set_exception(SupersededError)
+
     def abandon(self, work: Work) -> None:
         """Nobody waits for `work` any more: drop it before the device if that is still possible."""
-        if not self.expire(work):
+        if not self.withdraw(work):
             work.abandoned = True
 
     async def serve(self, executor: Executor) -> None:
         """Give batches to `executor` until cancelled, which may happen only when its replica is dead or idle."""
         seat = Seat(executor)
-        async with asyncio.TaskGroup() as batches:
-            while True:
-                batch = await self._queue.take(seat)
-                running = batches.create_task(self._run(seat, batch))
-                running.add_done_callback(functools.partial(self._ended, seat, batch))
+        self._arrived(seat)
+        try:
+            async with asyncio.TaskGroup() as batches:
+                while True:
+                    batch = await self._queue.take(seat)
+                    running = batches.create_task(self._run(seat, batch))
+                    running.add_done_callback(functools.partial(self._ended, seat, batch))
+        finally:
+            self._left(seat)
+
+    def _arrived(self, seat: Seat) -> None:
+        self._queue.sit_down(seat)
+        self._announce_limit(seat)
+        self._given_up = False
+        if self._outage:
+            self._outage.cancel()
+            self._outage = None
+
+    def _left(self, seat: Seat) -> None:
+        self._queue.leave(seat)
+        if not self._queue.seats:
+            self._outage = asyncio.get_running_loop().call_later(self._outage_s, self._give_up)
+
+    def _give_up(self) -> None:
+        """After a long time without a replica, tell those who wait; the next replica starts afresh."""
+        self._given_up = True
+        for work in self._queue.take_out_all():
+            self._fail(work, self._no_replica())
+
+    def _no_replica(self) -> ReplicaLostError:
+        return ReplicaLostError(f"no replica has been up for {self._outage_s:g} s; try another server")
 
     async def _run(self, seat: Seat, batch: Batch) -> None:
+        self._announce_limit(seat)
         try:
             busy_s = await seat.executor.run(
                 [work.slot for work in batch.works], [work.outputs for work in batch.works]
@@ -89,9 +191,14 @@ class Dispatcher:
         except ReplicaLostError as error:
             seat.lost = True
             self._retry(batch, error)
+        except DeviceMemoryError as error:
+            seat.limit = limits.after_out_of_memory(seat.limit, len(batch.works), time.monotonic())
+            self._announce_limit(seat)
+            self._divide(batch, error)
         except ExecutionFailedError as error:
-            self._isolate(batch, error)
+            self._divide(batch, error)
         else:
+            seat.latency.observe(len(batch.works), busy_s)
             self._complete(seat.executor.device, batch, busy_s)
 
     def _ended(self, seat: Seat, batch: Batch, running: asyncio.Task[None]) -> None:
@@ -114,30 +221,57 @@ class Dispatcher:
             BatchFinished(device=device, size=len(batch.works), close_reason=batch.close_reason, busy_s=busy_s)
         )
 
+    def _announce_limit(self, seat: Seat) -> None:
+        if seat.limit.size != seat.announced_limit:
+            seat.announced_limit = seat.limit.size
+            self._observer.observe(BatchLimitChanged(device=seat.executor.device, limit=seat.limit.size))
+
     def _retry(self, batch: Batch, error: ReplicaLostError) -> None:
         """Give the frames of a dead replica to the others; an image that kills ends up alone, then fails."""
         for work in batch.works:
             work.attempts += error.started
-            work.alone = work.alone or not policy.may_retry_in_company(work.attempts)
-            if policy.may_retry(work.attempts):
-                self._return(work)
-            else:
+        wanted = self._still_wanted(batch)
+        again = [work for work in wanted if policy.may_retry(work.attempts)]
+        for work in wanted:
+            if work not in again:
                 self._fail(work, error)
-
-    def _isolate(self, batch: Batch, error: ExecutionFailedError) -> None:
-        """Run each frame of a failed batch alone: those that are sound succeed, the one that is not fails alone."""
-        for work in batch.works:
-            if len(batch.works) == 1:
-                self._fail(work, error)
-            else:
-                work.alone = True
-                self._return(work)
-
-    def _return(self, work: Work) -> None:
-        if work.abandoned:
-            self._slots.release(work.slot)
+        if not error.started:
+            self._queue.give_back(again)
+        elif all(policy.may_retry_in_company(work.attempts) for work in again):
+            self._give_back_together(again)
         else:
-            self._queue.give_back(work)
+            for work in again:
+                self._queue.give_back_together((work,))
+
+    def _divide(self, batch: Batch, error: ExecutionFailedError) -> None:
+        """Run the halves of a failed batch by themselves, until the image that fails is alone and fails alone."""
+        if len(batch.works) == 1:
+            self._fail(batch.works[0], error)
+            return
+        works = iter(self._still_wanted(batch))
+        for size in policy.divided(len(batch.works), len(batch.works), self._buckets):
+            self._give_back_together(tuple(itertools.islice(works, size)))
+
+    def _still_wanted(self, batch: Batch) -> list[Work]:
+        """Give the works of a batch that somebody waits for, and free what the others hold."""
+        wanted = []
+        for work in batch.works:
+            if work.abandoned:
+                self._slots.release(work.slot)
+            else:
+                wanted.append(work)
+        return wanted
+
+    def _give_back_together(self, works: Sequence[Work]) -> None:
+        if works:
+            self._queue.give_back_together(works)
+
+    def _expired(self, work: Work) -> None:
+        waited_s = time.monotonic() - work.queued_at
+        if self._queue.seats:
+            self._fail(work, DeadlinePassedError(f"the image waited {waited_s:.3f} s and its deadline cannot be met"))
+        else:
+            self._fail(work, ReplicaLostError(f"no replica was up for {waited_s:.3f} s, and the deadline passed"))
 
     def _fail(self, work: Work, error: NasfeatError) -> None:
         self._slots.release(work.slot)

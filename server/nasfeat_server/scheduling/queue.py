@@ -1,101 +1,104 @@
-"""The frames that wait, one lane a stream, and the replicas that wait for them."""
+"""Where frames and replicas meet: a batch is put together at the moment that a replica can use it."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from nasfeat_server.engine.interface import Executor
-from nasfeat_server.scheduling import policy
+from nasfeat_server.scheduling import limits, policy
+from nasfeat_server.scheduling.lanes import Lanes
+from nasfeat_server.scheduling.seat import Batch, Seat
 from nasfeat_server.scheduling.work import Work
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Frames that a replica runs together; `close_reason` as in `BatchFinished`."""
-
-    works: tuple[Work, ...]
-    close_reason: str
-
-
-class Seat:
-    """A replica's place at the queue: what it is doing, and its request for the next batch if it waits."""
-
-    def __init__(self, executor: Executor) -> None:
-        """Take a seat for `executor`, which has nothing to do yet."""
-        self.executor = executor
-        self.running = 0
-        self.lost = False
-        self.request: asyncio.Future[Batch] | None = None
-
-
-class _Lane:
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-        self.deficit = 0.0
-        self.works: deque[Work] = deque()
-
-
 class FairQueue:
-    """Per-stream lanes drained by pull: a batch is put together at the moment that a replica can use it.
+    """Per-stream lanes drained by pull.
 
     Every method decides synchronously; only `take` waits. The queue is bounded by the arena: each waiting frame
     holds a slot.
+
+    Args:
+        buckets: the prepared batch sizes, ascending from 1.
+        expire: called with each frame that leaves because it cannot be done in time.
+        clock: the time in seconds; `asyncio`'s timers must go by the same.
+
+    Attributes:
+        lanes: the frames that no replica has had.
     """
 
-    def __init__(self, buckets: Sequence[int]) -> None:
-        """Form batches of the sizes in `buckets`, ascending from 1."""
+    def __init__(
+        self, buckets: Sequence[int], expire: Callable[[Work], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.lanes: Lanes[Work] = Lanes()
         self._buckets = tuple(buckets)
-        self._lanes: dict[int, _Lane] = {}
-        self._turns: deque[int] = deque()
+        self._expire = expire
+        self._clock = clock
+        # Frames that a replica gave back: those that have to run together as they are, and those that need not.
+        self._together: deque[tuple[Work, ...]] = deque()
         self._returned: deque[Work] = deque()
-        self._alone: deque[Work] = deque()
-        self._seats: deque[Seat] = deque()
-        self._next_lane = 0
-        self.depth = 0
+        self._seats: list[Seat] = []
+        self._asking: deque[Seat] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
 
-    def open_lane(self, weight: float) -> int:
-        """Add a stream with its share of the devices; returns the lane's number."""
-        self._next_lane += 1
-        self._lanes[self._next_lane] = _Lane(weight)
-        return self._next_lane
+    @property
+    def depth(self) -> int:
+        """Frames that wait for a replica."""
+        return self.lanes.depth + len(self._returned) + sum(map(len, self._together))
 
-    def close_lane(self, lane: int) -> None:
-        """Forget a stream that has no frames waiting."""
-        del self._lanes[lane]
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """The replicas that take work."""
+        return tuple(seat for seat in self._seats if not seat.lost)
 
     def push(self, work: Work) -> None:
         """Let `work` wait in its lane."""
-        lane = self._lanes[work.lane]
-        if not lane.works:
-            lane.deficit = 0.0
-            self._turns.append(work.lane)
-        lane.works.append(work)
-        self.depth += 1
+        self.lanes.push(work)
         self._match()
+        self._set_alarm()
 
-    def give_back(self, work: Work) -> None:
-        """Let `work`, which a replica did not finish, wait before all others."""
-        (self._alone if work.alone else self._returned).append(work)
-        self.depth += 1
+    def give_back(self, works: Sequence[Work]) -> None:
+        """Let `works`, which a replica did not finish, wait before all others."""
+        self._returned.extend(works)
+
+    def give_back_together(self, works: Sequence[Work]) -> None:
+        """Let `works` wait before all others, to run as one batch and with no other frame."""
+        self._together.append(tuple(works))
 
     def remove(self, work: Work) -> bool:
         """Take `work` out; False if it does not wait here."""
-        lane = self._lanes[work.lane]
-        for works in (lane.works, self._returned, self._alone):
+        if self.lanes.remove(work):
+            return True
+        if work in self._returned:
+            self._returned.remove(work)
+            return True
+        for works in self._together:
             if work in works:
-                works.remove(work)
-                self.depth -= 1
-                if works is lane.works and not works:
-                    self._turns.remove(work.lane)
+                self._together.remove(works)
+                if rest := tuple(other for other in works if other is not work):
+                    self._together.append(rest)
                 return True
         return False
+
+    def take_out_all(self) -> list[Work]:
+        """Take out every frame there is."""
+        works = [*self._returned, *(work for together in self._together for work in together)]
+        self._returned.clear()
+        self._together.clear()
+        return works + (self.lanes.take(self.lanes.depth) if self.lanes.depth else [])
+
+    def sit_down(self, seat: Seat) -> None:
+        """Let a replica take part."""
+        self._seats.append(seat)
+
+    def leave(self, seat: Seat) -> None:
+        """Let a replica go, which has given back what it had."""
+        self._seats.remove(seat)
 
     async def take(self, seat: Seat) -> Batch:
         """Wait for the next batch of `seat`'s replica."""
         request: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
         seat.request = request
-        self._seats.append(seat)
+        self._asking.append(seat)
         self._match()
         try:
             return await request
@@ -104,55 +107,106 @@ class FairQueue:
             raise
 
     def _give_up(self, seat: Seat, request: asyncio.Future[Batch]) -> None:
-        if seat in self._seats:
-            self._seats.remove(seat)
+        if seat in self._asking:
+            self._asking.remove(seat)
         if request.done() and not request.cancelled():
-            seat.running -= 1
-            for work in request.result().works:
-                self.give_back(work)
+            seat.end(self._clock())
+            self.give_back(request.result().works)
             self._match()
 
     def finished(self, seat: Seat) -> None:
         """Note that one of `seat`'s batches has ended."""
-        seat.running -= 1
+        seat.end(self._clock())
         self._match()
 
     def _match(self) -> None:
-        """Hand batches to the replicas that wait, the longest waiting first."""
-        for seat in tuple(self._seats):
-            if not self.depth:
-                return
-            batch = self._form(seat)
+        """Hand batches to the replicas that wait: to the fastest, and of equals to the one that waits longest."""
+        if not self.depth or not self._asking:
+            return
+        now = self._clock()
+        self._take_out_hopeless(now)
+        for seat in sorted(self._asking, key=lambda seat: seat.latency.model.predict_s(1)):
+            batch = self._form(seat, now)
             if batch and seat.request:
-                self._seats.remove(seat)
-                seat.running += 1
+                self._asking.remove(seat)
+                seat.begin(len(batch.works), now)
                 seat.request.set_result(batch)
 
-    def _form(self, seat: Seat) -> Batch | None:
+    def _take_out_hopeless(self, now: float) -> None:
+        soonest = min((seat.latency.model.predict_s(1) for seat in self.seats), default=0.0)
+        late = [work for work in self._returned if work.deadline is not None and work.deadline < now]
+        for work in late:
+            self._returned.remove(work)
+        for work in (*late, *self.lanes.take_hopeless(now + soonest)):
+            self._expire(work)
+
+    def _form(self, seat: Seat, now: float) -> Batch | None:
         """Put the next batch together, if `seat` may have one: what was given back goes before what is new."""
         if seat.lost:
             return None
-        limit = 1 if self._alone else seat.executor.max_batch_size
-        returned = self._alone or self._returned
-        waiting = len(returned) or self.depth
-        size = policy.batch_size(waiting=waiting, limit=limit, buckets=self._buckets, running=seat.running)
+        seat.limit = limits.after_time(seat.limit, now)
+        if self._together:
+            return self._form_together(seat)
+        if self._returned:
+            size = self._size(seat, len(self._returned))
+            works = tuple(self._returned.popleft() for _ in range(size))
+            return Batch(works=works, close_reason="retry") if works else None
+        return self._form_new(seat, now)
+
+    def _form_together(self, seat: Seat) -> Batch | None:
+        if seat.running:
+            # What may kill the replica takes no other batch with it.
+            return None
+        works = self._together.popleft()
+        size = policy.largest_bucket(min(len(works), seat.limit.size), self._buckets)
+        if rest := works[size:]:
+            self._together.appendleft(rest)
+        return Batch(works=works[:size], close_reason="retry")
+
+    def _form_new(self, seat: Seat, now: float) -> Batch | None:
+        size = self._size(seat, self.lanes.patient_depth if seat.running else self.lanes.depth)
         if not size:
             return None
-        self.depth -= size
-        if returned:
-            return Batch(works=tuple(returned.popleft() for _ in range(size)), close_reason="retry")
-        full = size == policy.largest_bucket(limit, self._buckets)
-        return Batch(works=self._pop_fairly(size), close_reason="full" if full else "idle")
-
-    def _pop_fairly(self, size: int) -> tuple[Work, ...]:
-        lanes = [self._lanes[number] for number in self._turns]
-        shares = policy.share_out(
-            [policy.Lane(waiting=len(lane.works), weight=lane.weight, deficit=lane.deficit) for lane in lanes], size
+        choice = policy.choose(
+            size,
+            buckets=self._buckets,
+            model=seat.latency.model,
+            start_at=seat.free_at(now),
+            tightest=self.lanes.tightest(),
         )
-        works: list[Work] = []
-        for lane, take, deficit in zip(lanes, shares.takes, shares.deficits, strict=True):
-            lane.deficit = deficit
-            works.extend(lane.works.popleft() for _ in range(take))
-        numbers = tuple(self._turns)
-        self._turns = deque(numbers[index] for index in shares.order)
-        return tuple(works)
+        if seat.running and choice.size < size:
+            return None
+        works = self.lanes.take(
+            choice.size, done_at=choice.done_at, urgent_before=choice.urgent_before, patient_only=seat.running > 0
+        )
+        # Fewer, where streams were left out whose frames this replica cannot do in time.
+        fitting = self._size(seat, len(works))
+        self.lanes.put_back(works[fitting:])
+        if not fitting:
+            return None
+        return Batch(works=tuple(works[:fitting]), close_reason=self._close_reason(seat, fitting, size))
+
+    def _size(self, seat: Seat, waiting: int) -> int:
+        return policy.batch_size(waiting=waiting, limit=seat.limit.size, buckets=self._buckets, running=seat.running)
+
+    def _close_reason(self, seat: Seat, size: int, wanted: int) -> str:
+        if size < wanted:
+            return "deadline"
+        return "full" if size == policy.largest_bucket(seat.limit.size, self._buckets) else "idle"
+
+    def _set_alarm(self) -> None:
+        """Be awake when the tightest deadline passes, in case that no replica asks before."""
+        tightest = self.lanes.tightest()
+        if self._alarm:
+            if tightest is not None and self._alarm.when() <= tightest:
+                return
+            self._alarm.cancel()
+            self._alarm = None
+        if tightest is not None:
+            self._alarm = asyncio.get_running_loop().call_at(tightest, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        for work in self.lanes.take_hopeless(self._clock()):
+            self._expire(work)
+        self._set_alarm()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from nasfeat_server.errors import OverloadedError
 
@@ -33,8 +34,12 @@ class SlotPool:
         """Callers in the line."""
         return len(self._waiters)
 
-    async def acquire(self, *, max_waiting: int | None = None) -> int:
+    async def acquire(self, *, max_waiting: int | None = None, retry_after_s: Callable[[], float] = lambda: 1.0) -> int:
         """Wait for a slot.
+
+        Args:
+            max_waiting: callers that may be in the line.
+            retry_after_s: estimates when it is worth while to come again.
 
         Raises:
             OverloadedError: `max_waiting` callers or more are in the line already.
@@ -44,7 +49,8 @@ class SlotPool:
         if max_waiting is not None and self.waiting >= max_waiting:
             raise OverloadedError(
                 f"all {self.capacity} slots are taken and {self.waiting} images wait for one, "
-                f"the limit is {max_waiting}; try again later"
+                f"the limit is {max_waiting}; try again later",
+                retry_after_s=retry_after_s(),
             )
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)

@@ -30,23 +30,29 @@ class Work:
     any more, whatever becomes of the one who waits.
     """
 
-    __slots__ = ("abandoned", "alone", "attempts", "done", "lane", "outputs", "queued_at", "result_bytes", "slot")
+    __slots__ = ("abandoned", "attempts", "deadline", "done", "lane", "outputs", "queued_at", "result_bytes", "slot")
 
     def __init__(
-        self, *, lane: int, slot: int, outputs: Outputs, result_bytes: int, done: asyncio.Future[Execution]
+        self,
+        *,
+        lane: int,
+        slot: int,
+        outputs: Outputs,
+        result_bytes: int,
+        deadline: float | None,
+        done: asyncio.Future[Execution],
     ) -> None:
-        """Describe the image in `slot`, of the stream whose lane is `lane`, and what is wanted of it."""
+        """Describe the image in `slot`, of the stream whose lane is `lane`, and what is wanted of it until when."""
         self.lane = lane
         self.slot = slot
         self.outputs = outputs
         self.result_bytes = result_bytes
+        self.deadline = deadline
         self.done = done
         self.queued_at = 0.0
         self.attempts = 0
-        self.alone = False
         self.abandoned = False
 
     def __repr__(self) -> str:
         """Show what a debugging log needs."""
-        flags = "".join(f" {name}" for name in ("alone", "abandoned") if getattr(self, name))
-        return f"<Work lane={self.lane} slot={self.slot} attempts={self.attempts}{flags}>"
+        return f"<Work lane={self.lane} slot={self.slot} attempts={self.attempts}{' abandoned' * self.abandoned}>"

@@ -31,6 +31,14 @@ class Outcome(StrEnum):
     ERROR = "error"
 
 
+class Source(StrEnum):
+    """Where an image's features come from: a device worked for it, or for the same image before it."""
+
+    COMPUTED = "computed"
+    SHARED = "shared"
+    CACHED = "cached"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameReceived:
     """An image has arrived; exactly one FrameFinished will follow."""
@@ -43,11 +51,13 @@ class FrameFinished:
     Attributes:
         reason: the name of the error or drop reason, "" when all went well.
         stages_s: seconds in each stage that the image went through.
+        source: where its features come from; None if it has none.
     """
 
     outcome: Outcome
     reason: str
     stages_s: Mapping[Stage, float]
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +86,7 @@ class BatchFinished:
 
     Attributes:
         close_reason: "full" when no more would fit, "idle" when the device was free and took what there was,
-            "retry" when the batch had been given back by a replica before.
+            "deadline" when more would have been too late, "retry" when a replica had given the batch back before.
         busy_s: seconds the device worked on it.
     """
 
@@ -84,6 +94,14 @@ class BatchFinished:
     size: int
     close_reason: str
     busy_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimitChanged:
+    """A replica's largest batch from now on; it shrinks when the device runs out of memory, and grows again."""
+
+    device: str
+    limit: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +139,7 @@ Event = (
     | StreamOpened
     | StreamClosed
     | BatchFinished
+    | BatchLimitChanged
     | ReplicaReady
     | ReplicaDied
     | ModelLoaded

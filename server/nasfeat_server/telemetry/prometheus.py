@@ -36,6 +36,13 @@ class PrometheusObserver:
         self._frames = Counter(
             "nasfeat_frames", "Images by the outcome of their life.", ("outcome", "reason"), registry=registry
         )
+        sources = Counter(
+            "nasfeat_results",
+            "Images with features, by whether a device worked for this one or for the same one before.",
+            ("source",),
+            registry=registry,
+        )
+        self._sources = {source: sources.labels(source) for source in events.Source}
         stages = Histogram(
             "nasfeat_stage_seconds",
             "Time of an image in each stage.",
@@ -63,6 +70,9 @@ class PrometheusObserver:
         self._batch_size = Histogram(
             "nasfeat_batch_size", "Images in a batch.", device, buckets=_BATCH_BUCKETS, registry=registry
         )
+        self._batch_limit = Gauge(
+            "nasfeat_batch_limit", "Largest batch now; smaller after out of memory.", device, registry=registry
+        )
         self._batches = Counter(
             "nasfeat_batches", "Batches by why they were closed.", ("device", "close_reason"), registry=registry
         )
@@ -76,7 +86,13 @@ class PrometheusObserver:
         )
 
     def watch(
-        self, *, devices: tuple[str, ...], capacity: int, depth: Callable[[], int], slots_in_use: Callable[[], int]
+        self,
+        *,
+        devices: tuple[str, ...],
+        capacity: int,
+        depth: Callable[[], int],
+        slots_in_use: Callable[[], int],
+        cache_bytes: Callable[[], float],
     ) -> None:
         """Read gauges from the running parts at each scrape, and show every device from the start."""
         for device in devices:
@@ -88,6 +104,8 @@ class PrometheusObserver:
         limit.set(capacity)
         used = Gauge("nasfeat_slots_in_use", "Slots of the arena that hold an image.", registry=self.registry)
         used.set_function(slots_in_use)
+        cached = Gauge("nasfeat_cache_bytes", "Results kept for images that come again.", registry=self.registry)
+        cached.set_function(cache_bytes)
 
     @singledispatchmethod
     def observe(self, event: events.Event) -> None:
@@ -102,6 +120,8 @@ class PrometheusObserver:
     def _(self, event: events.FrameFinished) -> None:
         self._in_flight.dec()
         self._frames.labels(event.outcome, event.reason).inc()
+        if event.source:
+            self._sources[event.source].inc()
         for stage, seconds in event.stages_s.items():
             self._stage_seconds[stage].observe(seconds)
 
@@ -123,6 +143,10 @@ class PrometheusObserver:
         self._batch_size.labels(event.device).observe(event.size)
         self._batches.labels(event.device, event.close_reason).inc()
         self._busy.labels(event.device).inc(event.busy_s)
+
+    @observe.register
+    def _(self, event: events.BatchLimitChanged) -> None:
+        self._batch_limit.labels(event.device).set(event.limit)
 
     @observe.register
     def _(self, event: events.ReplicaReady) -> None:

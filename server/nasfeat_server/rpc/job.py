@@ -1,0 +1,115 @@
+"""One image of one call: what is known of it, what it owns, and the message that answers it."""
+
+import asyncio
+import time
+from concurrent.futures import Future
+from datetime import timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
+from nasfeat_server.errors import DeadlinePassedError, NasfeatError
+from nasfeat_server.rpc.outputs import Selection, pack_features
+from nasfeat_server.rpc.status import retry_after_s, status_of
+from nasfeat_server.scheduling.sharing import Flight, Key
+from nasfeat_server.scheduling.work import Work
+from nasfeat_server.telemetry.events import Outcome, Source, Stage
+
+_SOURCES = {source: feature_service_pb2.ResultSource.Value(f"RESULT_SOURCE_{source.name}") for source in Source}
+
+
+class FrameJob:
+    """One image of one call, with everything that is known and owned on its behalf.
+
+    Attributes:
+        selection: what is wanted of it.
+        deadline: on the monotonic clock; None for never.
+        answered: done when there is an answer: `results`, `error` or `superseded`.
+        results: the outputs wanted, float32 little-endian, when all went well.
+        source: where `results` come from.
+        error: the answer when not.
+        superseded: a newer frame took its place.
+        stages_s: seconds spent in each stage so far.
+        leading: others may wait for this image under `key`.
+        following: the same image is on its way, and this one waits for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        frame_id: int,
+        capture_time: Timestamp | None,
+        image: image_pb2.Image,
+        lane: int,
+        weight: float,
+        selection: Selection,
+        deadline: float | None,
+    ) -> None:
+        """Note the arrival."""
+        self.frame_id = frame_id
+        # A copy, since any part of a message keeps all of its memory, the image's too.
+        self.capture_time = Timestamp(seconds=capture_time.seconds, nanos=capture_time.nanos) if capture_time else None
+        self.image: image_pb2.Image | None = image
+        self.lane = lane
+        self.weight = weight
+        self.selection = selection
+        self.deadline = deadline
+        self.arrived_at = time.monotonic()
+        self.stages_s: dict[Stage, float] = {}
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.results: bytes | None = None
+        self.source: Source | None = None
+        self.error: NasfeatError | None = None
+        self.superseded = False
+        self.answered_at = 0.0
+        self.slot: int | None = None
+        self.decoding: Future[None] | None = None
+        self.work: Work | None = None
+        self.has_room = False
+        self.under_way = False
+        self.key: Key | None = None
+        self.leading: Flight | None = None
+        self.following: Flight | None = None
+        self.following_bytes = 0
+
+    @property
+    def outcome(self) -> tuple[Outcome, str]:
+        """How it was answered, and why, in the words of the metrics."""
+        if self.superseded:
+            return Outcome.DROPPED, "Superseded"
+        if self.error:
+            return status_of(self.error).outcome, type(self.error).__name__.removesuffix("Error")
+        return Outcome.OK, ""
+
+
+def result_message(
+    job: FrameJob, identity: feature_pb2.ModelIdentity | None = None, stream_id: str = ""
+) -> feature_service_pb2.FrameResult:
+    """Give the one answer to `job`, which has been answered."""
+    result = feature_service_pb2.FrameResult(
+        frame_id=job.frame_id,
+        capture_time=job.capture_time,
+        identity=identity,
+        timings=feature_pb2.Timings(**{f"{stage}_s": seconds for stage, seconds in job.stages_s.items()}),
+        stream_id=stream_id,
+    )
+    if job.superseded:
+        result.dropped.reason = feature_service_pb2.DROP_REASON_SUPERSEDED
+    elif isinstance(job.error, DeadlinePassedError):
+        result.dropped.reason = feature_service_pb2.DROP_REASON_DEADLINE
+    elif job.error is not None:
+        _write_error(result.error, job.error)
+    elif job.results is not None and job.source:
+        pack_features(result.features, job.selection, job.results)
+        result.source = _SOURCES[job.source]
+    return result
+
+
+def _write_error(message: feature_pb2.FrameError, error: NasfeatError) -> None:
+    status = status_of(error)
+    message.reason = status.reason
+    message.message = str(error)
+    message.code = status.code.value[0]
+    after_s = retry_after_s(error)
+    if after_s is not None:
+        message.retry_after.FromTimedelta(timedelta(seconds=after_s))

@@ -1,0 +1,102 @@
+"""The windows of all streams: how many frames each may have in flight, adjusted to who uses what."""
+
+import asyncio
+from collections.abc import Callable
+
+from nasfeat_server.scheduling.credits import Claim, is_news, share_credits
+
+_PERIOD_S = 1.0
+
+
+class Window:
+    """One stream's window; it has one reader.
+
+    Attributes:
+        size: frames that may be in flight now.
+        ceiling: the most that it will ever be.
+        weight: the stream's share beside the others.
+        in_flight: frames read and not yet answered.
+    """
+
+    def __init__(self, *, ceiling: int, weight: float) -> None:
+        """Start with as much as the stream may ever have."""
+        self.size = ceiling
+        self.ceiling = ceiling
+        self.weight = weight
+        self.in_flight = 0
+        self._peak = 0
+        self._room: asyncio.Future[None] | None = None
+
+    async def enter(self) -> None:
+        """Wait for room for one more frame, and take it."""
+        while self.in_flight >= self.size:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        self.in_flight += 1
+        self._peak = max(self._peak, self.in_flight)
+
+    def leave(self) -> None:
+        """Give the room of an answered frame back."""
+        self.in_flight -= 1
+        self._wake()
+
+    def resize(self, size: int) -> None:
+        """Allow `size` frames from now on; the ones in flight stay."""
+        self.size = size
+        self._wake()
+
+    def claim(self) -> Claim:
+        """Say what the stream could use, by what it used since it was last asked."""
+        peak, self._peak = self._peak, self.in_flight
+        return Claim(window=self.size, ceiling=self.ceiling, weight=self.weight, peak=peak)
+
+    def _wake(self) -> None:
+        if self._room and not self._room.done() and self.in_flight < self.size:
+            self._room.set_result(None)
+
+
+class WindowKeeper:
+    """Shares the arena's slots out among the streams, once a second and whenever one opens.
+
+    Args:
+        budget: the slots.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._listeners: dict[Window, Callable[[int], None]] = {}
+
+    def open(self, *, ceiling: int, weight: float, announce: Callable[[int], None]) -> Window:
+        """Grant a new stream what there is for it beside the others.
+
+        Args:
+            ceiling: the most that it asked for and may have.
+            weight: its share.
+            announce: told of every later change.
+        """
+        window = Window(ceiling=ceiling, weight=weight)
+        claims = [other.claim() for other in self._listeners]
+        # It has used nothing yet, and may be about to use all it gets.
+        claims.append(Claim(window=ceiling, ceiling=ceiling, weight=weight, peak=ceiling))
+        window.size = share_credits(self._budget, claims)[-1]
+        self._listeners[window] = announce
+        return window
+
+    def close(self, window: Window) -> None:
+        """Forget a stream; the others get what it had at the next adjustment."""
+        del self._listeners[window]
+
+    def adjust(self) -> None:
+        """Give every stream its part of the slots by what it used since the last time."""
+        windows = tuple(self._listeners)
+        sizes = share_credits(self._budget, [window.claim() for window in windows])
+        for window, size in zip(windows, sizes, strict=True):
+            if is_news(size, window.size):
+                window.resize(size)
+                self._listeners[window](size)
+
+    async def run(self) -> None:
+        """Adjust the windows until cancelled."""
+        while True:
+            await asyncio.sleep(_PERIOD_S)
+            self.adjust()
