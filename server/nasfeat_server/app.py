@@ -19,6 +19,7 @@ from nasfeat_server.engine.fleet import Fleet
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription
 from nasfeat_server.engine.locating import locate_weights
 from nasfeat_server.engine.replica import Replica
+from nasfeat_server.engine.restarts import RestartPolicy
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.decode import preprocessing_digest
 from nasfeat_server.imaging.digest import digest_key
@@ -130,6 +131,9 @@ class App:
             warm: asyncio.Queue[int] = asyncio.Queue()
             fleet = Fleet(
                 placements=placements,
+                policy=RestartPolicy(
+                    quarantine_after=self.config.quarantine_after, quarantine_s=self.config.quarantine_s
+                ),
                 make=lambda placement: self._replica(placement, weights, core.arena),
                 serve=core.dispatcher.serve,
                 observer=self._observer,
@@ -206,7 +210,9 @@ class App:
             cores=placement.cores,
             batch_buckets=config.batch_buckets,
         )
-        return Replica(placement=placement, options=options, arena=arena, hang_s=config.hang_s)
+        return Replica(
+            placement=placement, options=options, arena=arena, hang_s=config.hang_s, start_limit_s=config.start_limit_s
+        )
 
 
 def _layout(config: ServerConfig, spec: NetworkSpec) -> ArenaLayout:

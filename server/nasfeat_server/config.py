@@ -86,6 +86,9 @@ class ServerConfig:
         limits: what a request may ask for.
         grace_s: seconds that work in flight may take after SIGTERM.
         hang_s: seconds without an answer after which a replica is killed and restarted.
+        start_limit_s: seconds without progress after which a replica that starts is killed and started again.
+        quarantine_after: deaths of a device's replicas, none of which lived for a minute, after which it is left alone.
+        quarantine_s: seconds for which it is.
         outage_s: seconds without any replica after which the images that wait are given up.
         single_flight: compute an image once while the same image is on its way.
         cache_bytes: recent results to keep for images that come again; 0 keeps none.
@@ -106,6 +109,9 @@ class ServerConfig:
     limits: RequestLimits = field(default_factory=RequestLimits)
     grace_s: float = 30.0
     hang_s: float = 120.0
+    start_limit_s: float = 600.0
+    quarantine_after: int = 5
+    quarantine_s: float = 300.0
     outage_s: float = 60.0
     single_flight: bool = True
     cache_bytes: int = 0
@@ -126,6 +132,9 @@ class ServerConfig:
                 (self.limits.max_result_bytes < _MIB, "the outputs of one image must be allowed 1 MiB or more"),
                 (self.grace_s < 0, "the grace must be 0 seconds or more"),
                 (self.hang_s <= 0, "the time after which a replica counts as hung must be over 0 seconds"),
+                (self.start_limit_s <= 0, "the time that a start may take must be over 0 seconds"),
+                (self.quarantine_after < 1, "a device must be allowed 1 death or more before its quarantine"),
+                (self.quarantine_s < 0, "the quarantine must be 0 seconds or more"),
                 (self.outage_s <= 0, "the time after which an outage is told must be over 0 seconds"),
                 (self.limits.max_streams < 1, "there must be room for 1 stream or more"),
                 (self.limits.max_waiting_images < 0, "the images of calls that may wait must be 0 or more"),

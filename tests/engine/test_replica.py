@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,20 +15,22 @@ from nasfeat_server.engine.engines.fake import FAILING_PIXEL, HANGING_PIXEL, KIL
 from nasfeat_server.engine.fake import fingerprint
 from nasfeat_server.engine.interface import EngineOptions
 from nasfeat_server.engine.replica import Replica
-from nasfeat_server.errors import ConfigurationError, ExecutionFailedError, ReplicaLostError
+from nasfeat_server.errors import ConfigurationError, DeviceMemoryError, ExecutionFailedError, ReplicaLostError
 from nasfeat_server.network.spec import VARIANTS
 from nasfeat_server.network.weights import Located
 
 _LAYOUT = ArenaLayout(slots=8, image_height=32, image_width=32, result_bytes=8192)
 
 
-def _make(arena: Arena, *, weights: str = "random:0", engine: str = "fake", hang_s: float = 60.0) -> Replica:
+def _make(
+    arena: Arena, *, weights: str = "random:0", engine: str = "fake", hang_s: float = 60.0, start_limit_s: float = 60.0
+) -> Replica:
     placement: Placement = place(["cpu:0"])[0]
     model = Located(source=weights, location=weights[:100], spec=VARIANTS["cifar"], labels=(), trained=False)
     options = EngineOptions(
         engine=engine, model=model, run_module_graph=False, cores=placement.cores, batch_buckets=(1, 2, 4)
     )
-    return Replica(placement=placement, options=options, arena=arena, hang_s=hang_s)
+    return Replica(placement=placement, options=options, arena=arena, hang_s=hang_s, start_limit_s=start_limit_s)
 
 
 async def _run(replica: Replica, *slots: int) -> float:
@@ -120,7 +123,7 @@ async def test_weights_that_do_not_load_refuse_the_start(arena: Arena) -> None:
     """What the engine says of its weights reaches the operator."""
     replica = _make(arena, weights="/nowhere")
     await replica.start()
-    with pytest.raises(ConfigurationError, match="takes random:SEED or sleep:SECONDS, not '/nowhere'"):
+    with pytest.raises(ConfigurationError, match=r"takes random:SEED or .* not '/nowhere'"):
         await replica.warm_up()
     await replica.close()
 
@@ -161,3 +164,82 @@ async def test_close_ends_the_process_and_calls_under_way(arena: Arena) -> None:
     assert replica.pid
     with pytest.raises(ProcessLookupError):
         os.kill(replica.pid, 0)
+
+
+async def test_a_batch_that_does_not_fit_is_told_from_other_failures(arena: Arena, tmp_path: Path) -> None:
+    """Out of memory, the engine lives and a smaller batch runs; when the memory is back, the large one does."""
+    memory = tmp_path / "memory"
+    memory.write_text("4")
+    replica = _make(arena, weights=f"sleep:0,memory:{memory}")
+    await replica.start()
+    await replica.warm_up()
+    memory.write_text("2")
+    with pytest.raises(DeviceMemoryError, match="4 images do not fit, 2 do"):
+        await _run(replica, 0, 1, 2, 3)
+    await _run(replica, 0, 1)
+    memory.write_text("4")
+    await _run(replica, 0, 1, 2, 3)
+    await replica.close()
+
+
+async def test_a_device_too_small_for_the_largest_batch_serves_smaller_ones(arena: Arena) -> None:
+    """Out of memory while it warms batches of four: the replica comes up and says that two is the most."""
+    replica = _make(arena, weights="sleep:0,memory:2")
+    await replica.start()
+    await replica.warm_up()
+    assert replica.max_batch_size == 2
+    await _run(replica, 0, 1)
+    await replica.close()
+
+
+async def test_a_device_too_small_for_one_image_is_refused(arena: Arena) -> None:
+    """No restart would help: the reason is the operator's to read."""
+    replica = _make(arena, weights="sleep:0,memory:0")
+    await replica.start()
+    with pytest.raises(ConfigurationError, match="not the memory for one image: 1 images do not fit, 0 do"):
+        await replica.warm_up()
+    await replica.close()
+
+
+async def test_a_replica_that_hangs_while_it_starts_is_killed(arena: Arena) -> None:
+    """Stopped, not dead, before it is warm: the watchdog of the start ends it."""
+    replica = _make(arena, start_limit_s=0.2)
+    await replica.start()
+    os.kill(replica.pid or 0, signal.SIGSTOP)
+    with pytest.raises(ReplicaLostError, match=r"gave no answer for 0\.2 s"):
+        await replica.warm_up()
+    assert await replica.wait_lost() == "hung"
+    await replica.close()
+
+
+async def test_a_replica_that_is_stopped_is_killed(arena: Arena) -> None:
+    """SIGSTOP under a batch, as a debugger or a full cgroup does it: the watchdog ends the process."""
+    replica = _make(arena, hang_s=0.2)
+    await replica.start()
+    await replica.warm_up()
+    os.kill(replica.pid or 0, signal.SIGSTOP)
+    with pytest.raises(ReplicaLostError, match=r"gave no answer for 0\.2 s"):
+        await _run(replica, 0)
+    assert await replica.wait_lost() == "hung"
+    await replica.close()
+
+
+async def test_a_replica_killed_while_it_starts_is_lost(arena: Arena) -> None:
+    """SIGKILL before it is warm: the start fails at once and is not taken for a refusal."""
+    replica = _make(arena)
+    await replica.start()
+    os.kill(replica.pid or 0, signal.SIGKILL)
+    with pytest.raises(ReplicaLostError, match="died while it worked"):
+        await replica.warm_up()
+    assert await replica.wait_lost() == "killed"
+    await replica.close()
+
+
+@pytest.mark.parametrize("weights", ["sleep:", "sleep:1+", "sleep:0,memory:", "hub:nasnet"])
+async def test_a_wrong_cost_is_refused(arena: Arena, weights: str) -> None:
+    """The fake engine says what it takes."""
+    replica = _make(arena, weights=weights)
+    await replica.start()
+    with pytest.raises(ConfigurationError, match=r"takes random:SEED or sleep:SECONDS\[\+SECONDS\]\[,memory:N\]"):
+        await replica.warm_up()
+    await replica.close()

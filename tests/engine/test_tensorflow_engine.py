@@ -102,3 +102,23 @@ def test_large() -> None:
     np.testing.assert_allclose(
         engine.run(images, VECTOR)["global_pool"], expected, rtol=1e-3, atol=1e-3 * float(expected.std())
     )
+
+
+def test_a_batch_too_large_for_the_memory_is_told_as_such() -> None:
+    """TensorFlow's own error of an allocation that fails becomes MemoryError, in one line, and the engine lives."""
+    import tensorflow as tf
+
+    from nasfeat_server.engine.engines.tensorflow import TensorFlowEngine
+
+    spec, checkpoint = tiny("tiny_cifar")
+    engine = TensorFlowEngine(options(checkpoint, spec))
+    engine.load()
+    images = np.zeros((1, spec.image_size, spec.image_size, 3), np.uint8)
+    sound = engine._compute
+    # 2 EiB: no machine has them, so that the allocator of this very device refuses.
+    engine._compute = lambda _images, _outputs: {"global_pool": tf.zeros((2**59,)) + 1.0}
+    with pytest.raises(MemoryError, match="OOM when allocating") as caught:
+        engine.run(images, VECTOR)
+    assert "\n" not in str(caught.value)
+    engine._compute = sound
+    engine.run(images, VECTOR)

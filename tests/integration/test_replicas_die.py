@@ -4,11 +4,8 @@ import asyncio
 import dataclasses
 import os
 import signal
-from typing import Any
 
-import grpc.aio
 import psutil
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nasfeat.v1 import feature_pb2, feature_service_pb2
 from nasfeat_server.app import App
@@ -100,16 +97,3 @@ async def test_an_image_that_hangs_replicas_fails_alone() -> None:
     results = await _poisoned(HANGING_PIXEL, dataclasses.replace(FAKE, hang_s=0.3))
     assert [result.WhichOneof("outcome") for result in results].count("features") == 9
     assert results[4].error.reason == feature_pb2.ERROR_REASON_REPLICA_LOST
-
-
-async def test_health_follows_the_replicas() -> None:
-    """With every replica dead the server says NOT_SERVING, and SERVING again when one is back."""
-    async with running() as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
-        health: Any = health_pb2_grpc.HealthStub(channel)
-        watch = health.Watch(health_pb2.HealthCheckRequest())
-        seen = [(await watch.read()).status]
-        os.kill(_replica_processes()[0].pid, signal.SIGKILL)
-        seen += [(await watch.read()).status, (await watch.read()).status]
-        watch.cancel()
-    serving = health_pb2.HealthCheckResponse
-    assert seen == [serving.SERVING, serving.NOT_SERVING, serving.SERVING]

@@ -1,4 +1,4 @@
-"""ExtractFeatures, GetModel and ListModels, health and reflection over a real server."""
+"""ExtractFeatures, GetModel and ListModels and reflection over a real server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,6 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
@@ -109,13 +108,9 @@ async def test_large_messages_work_by_default(mebibytes: int) -> None:
         assert (await call(request)).results
 
 
-async def test_health_and_reflection_are_served(app: App) -> None:
-    """Health answers for the server and the service by name; reflection lists what there is."""
+async def test_reflection_is_served(app: App) -> None:
+    """Reflection lists what there is."""
     async with grpc.aio.insecure_channel(str(app.listening)) as channel:
-        health: Any = health_pb2_grpc.HealthStub(channel)
-        for service in ("", "nasfeat.v1.FeatureService"):
-            response = await health.Check(health_pb2.HealthCheckRequest(service=service))
-            assert response.status == health_pb2.HealthCheckResponse.SERVING
         reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
         call = reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
         names = {service.name async for reply in call for service in reply.list_services_response.service}

@@ -59,6 +59,18 @@ _LARGEST_BATCH = {"cpu": 4, "gpu": 32}
 @click.option("--grace", default=_DEFAULTS.grace_s, help="Seconds that work in flight may take after SIGTERM.")
 @click.option("--hang", default=_DEFAULTS.hang_s, help="Seconds without an answer after which a replica is killed.")
 @click.option(
+    "--start-limit",
+    "start_limit_s",
+    default=_DEFAULTS.start_limit_s,
+    help="Seconds without progress after which a replica that starts is killed.",
+)
+@click.option(
+    "--quarantine-after",
+    default=_DEFAULTS.quarantine_after,
+    help="Deaths of a device's replicas in a row, none of which lived for a minute, after which it is left alone ...",
+)
+@click.option("--quarantine", "quarantine_s", default=_DEFAULTS.quarantine_s, help="... for so many seconds.")
+@click.option(
     "--outage",
     default=_DEFAULTS.outage_s,
     help="Seconds without any replica after which images that wait are answered as UNAVAILABLE.",

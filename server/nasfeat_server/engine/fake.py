@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,7 @@ class FakeExecutor:
         gate: batches wait until it is set; set at first.
         batches: the slots of every batch that was begun, in order.
         failures: what the next batches raise instead of running, first to last; None lets one pass.
+        busy_s: the seconds that a batch of so many images claims to have taken.
     """
 
     def __init__(self, arena: Arena, *, device: str = "fake:0", max_batch_size: int = 4) -> None:
@@ -68,6 +69,7 @@ class FakeExecutor:
         self.gate = asyncio.Event()
         self.gate.set()
         self.batches: list[tuple[int, ...]] = []
+        self.busy_s: Callable[[int], float] = lambda _: 0.0
         self.failures: list[ExecutionFailedError | ReplicaLostError | None] = []
         self._arena = arena
         self._device = device
@@ -100,7 +102,7 @@ class FakeExecutor:
             for slot, names in zip(slots, outputs, strict=True):
                 results = fingerprints(self._arena.images[slot : slot + 1], names, self._description.output_shapes)
                 self._arena.put_results(slot, (results[name][0] for name in names))
-        return 0.0
+        return self.busy_s(len(slots))
 
     async def close(self) -> None:
         """Do nothing: there is nothing to free."""

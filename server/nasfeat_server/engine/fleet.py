@@ -2,21 +2,19 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from nasfeat_server.engine import restarts
 from nasfeat_server.engine.devices import Placement
 from nasfeat_server.engine.interface import Executor, ModelDescription
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.errors import ConfigurationError, ReplicaLostError
-from nasfeat_server.telemetry.events import Observer, ReplicaDied, ReplicaReady
+from nasfeat_server.telemetry.events import Observer, ReplicaDied, ReplicaQuarantined, ReplicaReady
 
 _log = logging.getLogger(__name__)
-
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
-_HEALTHY_AFTER_S = 60.0
 
 
 class Fleet:
@@ -24,6 +22,7 @@ class Fleet:
 
     Args:
         placements: the devices.
+        policy: how often a device may fail.
         make: makes a replica for a device, not started.
         serve: gives work to a warm replica until cancelled; cancelled only when its process is dead or idle.
         observer: told of every birth and death.
@@ -34,12 +33,14 @@ class Fleet:
         self,
         *,
         placements: Sequence[Placement],
+        policy: restarts.RestartPolicy,
         make: Callable[[Placement], Replica],
         serve: Callable[[Executor], Coroutine[Any, Any, None]],
         observer: Observer,
         on_change: Callable[[int], None],
     ) -> None:
         self._placements = placements
+        self._policy = policy
         self._make = make
         self._serve = serve
         self._observer = observer
@@ -71,27 +72,39 @@ class Fleet:
                 devices.create_task(self._keep_alive(placement, devices))
 
     async def _keep_alive(self, placement: Placement, tasks: asyncio.TaskGroup) -> None:
-        pause_s = _FIRST_PAUSE_S
+        record = restarts.Record()
         while True:
-            started_at = time.monotonic()
-            cause = await self._live(placement, tasks)
+            cause, warm_s = await self._live(placement, tasks)
             self._observer.observe(ReplicaDied(device=placement.device, cause=cause))
-            if time.monotonic() - started_at > _HEALTHY_AFTER_S:
-                pause_s = _FIRST_PAUSE_S
-            _log.info("replica %s starts again in %g s", placement.device, pause_s)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            record = restarts.after_death(record, warm_s)
+            await self._pause(placement.device, record)
 
-    async def _live(self, placement: Placement, tasks: asyncio.TaskGroup) -> str:
-        """Run one replica from birth to death; returns why it died."""
+    async def _pause(self, device: str, record: restarts.Record) -> None:
+        pause_s = restarts.pause_s(record, self._policy, random.random())  # noqa: S311 - jitter is no secret
+        if restarts.is_quarantined(record, self._policy):
+            _log.error(
+                "device %s is in quarantine for %g s: its replicas died %d times without living for a minute",
+                device,
+                pause_s,
+                record.deaths,
+            )
+            self._observer.observe(ReplicaQuarantined(device=device, pause_s=pause_s))
+        else:
+            _log.info("replica %s starts again in %.1f s", device, pause_s)
+        await asyncio.sleep(pause_s)
+
+    async def _live(self, placement: Placement, tasks: asyncio.TaskGroup) -> tuple[str, float]:
+        """Run one replica from birth to death; returns why it died, and the seconds for which it was warm."""
         replica = self._make(placement)
         started_at = time.monotonic()
+        warm_at = None
         try:
             await replica.start()
             tasks.create_task(replica.relay_log())
             self._agree(await replica.warm_up())
             self._mark(placement.device, up=True)
-            start_s = time.monotonic() - started_at
+            warm_at = time.monotonic()
+            start_s = warm_at - started_at
             self._observer.observe(ReplicaReady(device=placement.device, start_s=start_s))
             _log.info("replica %s (pid %s) is warm after %.1f s", placement.device, replica.pid, start_s)
             cause = await self._serve_until_lost(replica)
@@ -106,7 +119,7 @@ class Fleet:
             self._mark(placement.device, up=False)
             await replica.close()
         _log.warning("%r is gone: %s; it last wrote:\n%s", replica, cause, replica.last_words or "nothing")
-        return cause
+        return cause, time.monotonic() - warm_at if warm_at else 0.0
 
     async def _serve_until_lost(self, replica: Replica) -> str:
         async with asyncio.TaskGroup() as life:

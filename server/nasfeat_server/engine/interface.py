@@ -77,7 +77,11 @@ class Engine(Protocol):
         ...
 
     def warm_up(self, batch_size: int) -> None:
-        """Compile and run once for `batch_size`, one of the options' buckets."""
+        """Compile and run once for `batch_size`, one of the options' buckets.
+
+        Raises:
+            MemoryError: the device has not the memory for it; the engine lives.
+        """
         ...
 
     def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
@@ -89,6 +93,9 @@ class Engine(Protocol):
 
         Returns:
             For each name float32 [N, ...] of the described shape.
+
+        Raises:
+            MemoryError: the device has not the memory for this batch; the engine lives.
         """
         ...
 
@@ -103,7 +110,7 @@ class Executor(Protocol):
 
     @property
     def max_batch_size(self) -> int:
-        """The most slots that one `run` takes now; it may shrink and grow."""
+        """The largest batch prepared; the scheduler may give less, after a DeviceMemoryError for one."""
         ...
 
     async def warm_up(self) -> ModelDescription:
@@ -126,6 +133,7 @@ class Executor(Protocol):
 
         Raises:
             nasfeat_server.errors.ExecutionFailedError: the engine failed and lives.
+            nasfeat_server.errors.DeviceMemoryError: so it did, since the batch was too large.
             nasfeat_server.errors.ReplicaLostError: the replica is gone; the work may be given to another.
         """
         ...

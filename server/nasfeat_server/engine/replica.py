@@ -16,7 +16,7 @@ from typing import Any
 from nasfeat_server.engine.arena import Arena
 from nasfeat_server.engine.devices import Placement
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
-from nasfeat_server.errors import ConfigurationError, ExecutionFailedError, ReplicaLostError
+from nasfeat_server.errors import ConfigurationError, DeviceMemoryError, ExecutionFailedError, ReplicaLostError
 
 _log = logging.getLogger(__name__)
 
@@ -29,13 +29,18 @@ class Replica:
         options: what to load.
         arena: where images are read and feature vectors are left; inherited by the process.
         hang_s: seconds without an answer to a batch after which the process is taken for hung and killed.
+        start_limit_s: the same while it starts, since its last sign of progress.
     """
 
-    def __init__(self, *, placement: Placement, options: EngineOptions, arena: Arena, hang_s: float) -> None:
+    def __init__(
+        self, *, placement: Placement, options: EngineOptions, arena: Arena, hang_s: float, start_limit_s: float
+    ) -> None:
         self._placement = placement
         self._options = options
         self._arena = arena
         self._hang_s = hang_s
+        self._start_limit_s = start_limit_s
+        self._max_batch_size = options.batch_buckets[-1]
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -55,8 +60,8 @@ class Replica:
 
     @property
     def max_batch_size(self) -> int:
-        """The largest batch size prepared."""
-        return self._options.batch_buckets[-1]
+        """The largest batch size prepared: less than was asked for if the device has not the memory."""
+        return self._max_batch_size
 
     @property
     def pid(self) -> int | None:
@@ -109,12 +114,13 @@ class Replica:
             ReplicaLostError: the process died on the way.
         """
         while True:
-            message = await self._read()
+            message = await self._answer(self._start_limit_s)
             if "progress" in message:
                 _log.info("replica %s (pid %s): %s", self.device, self.pid, message["progress"])
             elif "refused" in message:
                 raise ConfigurationError(message["refused"])
             else:
+                self._max_batch_size = message["max_batch_size"]
                 return _description_of(message["loaded"])
 
     async def run(self, slots: Sequence[int], outputs: Sequence[Outputs]) -> float:
@@ -124,21 +130,22 @@ class Replica:
         # Answers come in the order of the batches, and the lock lets callers in by the order of their arrival.
         self._writer.write(json.dumps({"run": slots, "outputs": outputs}).encode() + b"\n")
         async with self._turn:
-            message = await self._answer()
+            message = await self._answer(self._hang_s)
         if "failed" in message:
             _log.warning("replica %s failed on a batch of %d: %s", self.device, len(slots), message["failed"])
-            raise ExecutionFailedError(message["failed"])
+            error = DeviceMemoryError if message["out_of_memory"] else ExecutionFailedError
+            raise error(message["failed"])
         return float(message["done"])
 
-    async def _answer(self) -> dict[str, Any]:
+    async def _answer(self, limit_s: float) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(self._hang_s):
+            async with asyncio.timeout(limit_s):
                 return await self._read()
         except TimeoutError:
             self._hung = True
             self._kill()
             self._dead = True
-            raise ReplicaLostError(f"replica {self.device} gave no answer for {self._hang_s:g} s") from None
+            raise ReplicaLostError(f"replica {self.device} gave no answer for {limit_s:g} s") from None
 
     async def _read(self) -> dict[str, Any]:
         if self._dead or not self._reader:

@@ -4,8 +4,8 @@ It is started by `nasfeat_server.engine.replica` with one JSON argument, speaks 
 and ends when the server's end of the socket closes, however the server died. It alone imports the framework.
 
 Server to replica: {"run": [slot, ...], "outputs": [[name, ...], ...]}, the outputs of each slot.
-Replica to server: {"progress": text} while it starts, then one of {"loaded": description} or {"refused": message};
-and for each batch {"done": seconds} or {"failed": message}.
+Replica to server: {"progress": text} while it starts, then one of {"loaded": description, "max_batch_size": n} or
+{"refused": message}; and for each batch {"done": seconds} or {"failed": message, "out_of_memory": bool}.
 """
 
 import contextlib
@@ -72,11 +72,23 @@ class _Replica:
         self._tell(progress=f"loading {model.source} into {model.spec.name} with the {options.engine} engine")
         engine: Engine = _engine_module(options.engine).create(options)
         description = engine.load()
+        self._tell(max_batch_size=self._warm_up(engine, options), loaded=dataclasses.asdict(description))
+        return engine
+
+    def _warm_up(self, engine: Engine, options: EngineOptions) -> int:
+        """Run each batch size once, as far as the device has the memory; returns the largest that it has."""
+        largest = 0
         for size in options.batch_buckets:
             self._tell(progress=f"warming batches of {size}")
-            engine.warm_up(size)
-        self._tell(loaded=dataclasses.asdict(description))
-        return engine
+            try:
+                engine.warm_up(size)
+            except MemoryError as error:
+                if not largest:
+                    raise ConfigurationError(f"the device has not the memory for one image: {error}") from error
+                self._tell(progress=f"out of memory with a batch of {size}; serving batches of up to {largest}")
+                break
+            largest = size
+        return largest
 
     def _run(self, engine: Engine, slots: Sequence[int], outputs: Sequence[Sequence[str]]) -> None:
         started_at = time.monotonic()
@@ -87,7 +99,7 @@ class _Replica:
                 self._arena.put_results(slot, (results[name][row] for name in names))
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; the scheduler isolates the image
             traceback.print_exc()
-            self._tell(failed=f"{type(error).__name__}: {error}")
+            self._tell(failed=f"{type(error).__name__}: {error}", out_of_memory=isinstance(error, MemoryError))
         else:
             self._tell(done=time.monotonic() - started_at)
 

@@ -10,6 +10,8 @@ from nasfeat_server.config import Endpoint, RequestLimits
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.rpc.servicer import FeatureServicer
 
+# For whoever restarts a server that is stuck; one whose replicas are being restarted is not.
+LIVENESS = "liveness"
 SERVICE = feature_service_pb2.DESCRIPTOR.services_by_name["FeatureService"].full_name
 
 
@@ -47,6 +49,8 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
+        for name in (LIVENESS, health.SERVICE_NAME, reflection.SERVICE_NAME):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
 
     async def set_serving(self, serving: bool) -> None:

@@ -121,6 +121,14 @@ class ReplicaDied:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaQuarantined:
+    """A device's replicas died so often that it is left alone for `pause_s`; its next ReplicaReady ends that."""
+
+    device: str
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLoaded:
     """The first replica has told what it serves."""
 
@@ -142,6 +150,7 @@ Event = (
     | BatchLimitChanged
     | ReplicaReady
     | ReplicaDied
+    | ReplicaQuarantined
     | ModelLoaded
 )
 

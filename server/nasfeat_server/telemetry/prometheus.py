@@ -81,6 +81,9 @@ class PrometheusObserver:
         self._restarts = Counter(
             "nasfeat_replica_restarts", "Replicas lost and started again.", ("device", "cause"), registry=registry
         )
+        self._quarantined = Gauge(
+            "nasfeat_replica_quarantined", "1 while the device is left alone.", device, registry=registry
+        )
         self._start_seconds = Gauge(
             "nasfeat_replica_start_seconds", "Time the last start took until warm.", device, registry=registry
         )
@@ -97,6 +100,7 @@ class PrometheusObserver:
         """Read gauges from the running parts at each scrape, and show every device from the start."""
         for device in devices:
             self._up.labels(device).set(0)
+            self._quarantined.labels(device).set(0)
             self._busy.labels(device)
         queue = Gauge("nasfeat_queue_depth", "Images that wait for a replica.", registry=self.registry)
         queue.set_function(depth)
@@ -151,12 +155,17 @@ class PrometheusObserver:
     @observe.register
     def _(self, event: events.ReplicaReady) -> None:
         self._up.labels(event.device).set(1)
+        self._quarantined.labels(event.device).set(0)
         self._start_seconds.labels(event.device).set(event.start_s)
 
     @observe.register
     def _(self, event: events.ReplicaDied) -> None:
         self._up.labels(event.device).set(0)
         self._restarts.labels(event.device, event.cause).inc()
+
+    @observe.register
+    def _(self, event: events.ReplicaQuarantined) -> None:
+        self._quarantined.labels(event.device).set(1)
 
     @observe.register
     def _(self, event: events.ModelLoaded) -> None:

@@ -1,13 +1,17 @@
 """The engine that computes nothing, in a real replica process: `--engine fake`.
 
 It measures what serving costs beside the network, and gives tests processes that start at once and die on demand.
-Its weights are `random:SEED`, ignored, or `sleep:SECONDS`, the time that each batch takes.
+Its weights are `random:SEED`, ignored, or what a batch costs: `sleep:SECONDS[+SECONDS]`, for the batch and for each of
+its images, and with `,memory:N` behind that how many images fit into the device's memory. N may be the path of a file
+that is read for each batch, so that memory can come back.
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +25,8 @@ KILLING_PIXEL = (255, 0, 254)
 FAILING_PIXEL = (254, 0, 255)
 HANGING_PIXEL = (254, 0, 254)
 
+_COST = re.compile(r"sleep:(?P<base>[\d.e-]+)(\+(?P<per_image>[\d.e-]+))?(,memory:(?P<memory>.+))?")
+
 
 class FakeEngine:
     """Fingerprints instead of features; see `nasfeat_server.engine.fake.fingerprint`."""
@@ -28,22 +34,29 @@ class FakeEngine:
     def __init__(self, options: EngineOptions) -> None:
         """Keep the options; `load` reads them."""
         self._options = options
-        self._sleep_s = 0.0
+        self._base_s = 0.0
+        self._per_image_s = 0.0
+        self._memory = ""
         self._shapes: Mapping[str, tuple[int, ...]] = {}
 
     def load(self) -> ModelDescription:
-        """Read the time that a batch takes."""
+        """Read what a batch costs."""
         model = self._options.model
-        kind, _, value = model.location.partition(":")
-        if kind not in ("random", "sleep"):
-            raise WeightsError(f"the fake engine takes random:SEED or sleep:SECONDS, not {model.source!r}")
-        self._sleep_s = float(value) if kind == "sleep" else 0.0
+        cost = _COST.fullmatch(model.location)
+        if cost:
+            self._base_s, self._per_image_s = float(cost["base"]), float(cost["per_image"] or 0)
+            self._memory = cost["memory"] or ""
+        elif not model.location.startswith("random:"):
+            raise WeightsError(
+                f"the fake engine takes random:SEED or sleep:SECONDS[+SECONDS][,memory:N], not {model.source!r}"
+            )
         description = describe(model.spec, model.source)
         self._shapes = description.output_shapes
         return description
 
     def warm_up(self, batch_size: int) -> None:
-        """There is nothing to compile."""
+        """Complain if the batch would not fit; there is nothing to compile."""
+        self._check_memory(batch_size)
 
     def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
         """Fingerprint `images`, uint8 [N, H, W, 3], unless one of them asks for trouble."""
@@ -54,8 +67,16 @@ class FakeEngine:
             raise ValueError("the batch holds an image with the failing pixel")
         if HANGING_PIXEL in first_pixels:
             signal.pause()
-        time.sleep(self._sleep_s)
+        self._check_memory(len(images))
+        time.sleep(self._base_s + self._per_image_s * len(images))
         return fingerprints(images, outputs, self._shapes)
+
+    def _check_memory(self, batch_size: int) -> None:
+        if not self._memory:
+            return
+        fitting = int(self._memory if self._memory.isdecimal() else Path(self._memory).read_text())
+        if batch_size > fitting:
+            raise MemoryError(f"{batch_size} images do not fit, {fitting} do")
 
 
 def create(options: EngineOptions) -> FakeEngine:

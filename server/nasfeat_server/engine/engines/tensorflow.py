@@ -65,8 +65,12 @@ class TensorFlowEngine:
         """Compute `outputs` of uint8 RGB images [N, H, W, 3]."""
         if self._compute is None:
             raise AssertionError("an engine is loaded before it runs")
-        results = self._compute(tf.constant(images), outputs)
-        return {name: results[name].numpy() for name in outputs}
+        try:
+            results = self._compute(tf.constant(images), outputs)
+            return {name: results[name].numpy() for name in outputs}
+        except tf.errors.ResourceExhaustedError as error:
+            # The message goes on with every allocation there is.
+            raise MemoryError(str(error.message).splitlines()[0]) from error
 
 
 def create(options: EngineOptions) -> TensorFlowEngine:
