@@ -15,7 +15,7 @@ class Window:
         size: frames that may be in flight now.
         ceiling: the most that it will ever be.
         weight: the stream's share beside the others.
-        in_flight: frames read and not yet answered.
+        in_flight: frames read and not yet answered, and the one that may be read next.
     """
 
     def __init__(self, *, ceiling: int, weight: float) -> None:
@@ -46,9 +46,12 @@ class Window:
         self._wake()
 
     def claim(self) -> Claim:
-        """Say what the stream could use, by what it used since it was last asked."""
-        peak, self._peak = self._peak, self.in_flight
-        return Claim(window=self.size, ceiling=self.ceiling, weight=self.weight, peak=peak)
+        """Say what the stream could use, by what it used since the last `measure`."""
+        return Claim(window=self.size, ceiling=self.ceiling, weight=self.weight, peak=self._peak)
+
+    def measure(self) -> None:
+        """Look anew from now on at how much the stream uses."""
+        self._peak = self.in_flight
 
     def _wake(self) -> None:
         if self._room and not self._room.done() and self.in_flight < self.size:
@@ -91,6 +94,7 @@ class WindowKeeper:
         windows = tuple(self._listeners)
         sizes = share_credits(self._budget, [window.claim() for window in windows])
         for window, size in zip(windows, sizes, strict=True):
+            window.measure()
             if is_news(size, window.size):
                 window.resize(size)
                 self._listeners[window](size)
