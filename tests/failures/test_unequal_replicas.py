@@ -1,5 +1,6 @@
 """Row 11: replicas of unequal speed behind one stream."""
 
+import functools
 from typing import Any
 
 from gated import gated
@@ -50,14 +51,18 @@ async def test_each_device_gets_as_much_as_it_can_do() -> None:
     async with gated(busy_s=(3.0, 1.0), slots=64) as server:
         slow, fast = server.devices
         call = await _stream(server, feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED, 32)
-        for batch in range(8):
+        for batch in range(7):
             slow.turnstile.admit()
             fast.turnstile.admit(3)
-            await until(lambda done=batch + 1: len(slow.numbers) > done and len(fast.numbers) > 3 * done)
-            if len(fast.computed) > 21:
-                break
-        assert len(fast.computed) >= 2.5 * (len(slow.computed) - 2)
+            begun = (batch + 2, 3 * (batch + 1) + 1)
+            await until(functools.partial(_have_begun, server, begun))
+        # Each has begun one more, and the next one is at its side.
+        assert (len(slow.computed), len(fast.computed)) == (8, 22)
         call.cancel()
+
+
+def _have_begun(server: Any, counts: tuple[int, int]) -> bool:
+    return tuple(len(device.numbers) for device in server.devices) == counts
 
 
 async def test_a_lone_frame_goes_to_the_faster_of_two_idle_devices() -> None:

@@ -103,7 +103,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         """Grant a stream and answer its frames until the client has sent the last."""
         async with self._answering("StreamFeatures", context):
             self._check_running()
-            self._check_room()
+            self._path.dispatcher.check_up()
             # Nothing is sent before the grant, not even metadata: until then a refused stream may be retried.
             options = await _opening(request_iterator)
             terms = convert.stream_terms(options, self._description, self._limits)
@@ -115,6 +115,8 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             stream = StreamSession(
                 path=self._path, terms=terms, granted=granted, windows=self._windows, context=context
             )
+            # Without a turn of the loop between the check and the stream: the limit is exact.
+            self._check_room()
             with self._open(stream):
                 await stream.run(request_iterator)
 
@@ -141,7 +143,6 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             raise ShuttingDownError("the server is stopping")
 
     def _check_room(self) -> None:
-        self._path.dispatcher.check_up()
         limit = self._limits.max_streams
         if len(self._streams) >= limit:
             raise OverloadedError(f"{limit} streams are open, which is the limit; try again later")

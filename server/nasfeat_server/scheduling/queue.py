@@ -126,8 +126,10 @@ class FairQueue:
         now = self._clock()
         self._take_out_hopeless(now)
         for seat in sorted(self._asking, key=lambda seat: seat.latency.model.predict_s(1)):
-            batch = self._form(seat, now)
-            if batch and seat.request:
+            # In the turn in which a replica is given up its request is cancelled, and still here.
+            if seat.request is None or seat.request.done():
+                continue
+            if batch := self._form(seat, now):
                 self._asking.remove(seat)
                 seat.begin(len(batch.works), now)
                 seat.request.set_result(batch)
