@@ -8,7 +8,8 @@
 """
 
 from nasfeat_client._client import AsyncFeatureClient
-from nasfeat_client.config import ClientConfig, KeepaliveConfig
+from nasfeat_client._result_stream import AsyncResultStream
+from nasfeat_client.config import ClientConfig, KeepaliveConfig, RetryConfig
 from nasfeat_client.errors import (
     AccessDeniedError,
     DeadlinePassedError,
@@ -27,7 +28,7 @@ from nasfeat_client.errors import (
 )
 from nasfeat_client.images import Frame, Image, PixelFormat, Pixels
 from nasfeat_client.result import FEATURE_VECTOR, Classification, FrameError, Result
-from nasfeat_client.sync import FeatureClient
+from nasfeat_client.sync import FeatureClient, ResultStream
 from nasfeat_client.types import (
     DeliveryOrder,
     DropReason,
@@ -37,7 +38,10 @@ from nasfeat_client.types import (
     ModelInfo,
     OverloadPolicy,
     Priority,
+    ResultSource,
+    StreamGrant,
     StreamOptions,
+    StreamSummary,
     Timings,
 )
 
@@ -45,6 +49,7 @@ __all__ = [
     "FEATURE_VECTOR",
     "AccessDeniedError",
     "AsyncFeatureClient",
+    "AsyncResultStream",
     "Classification",
     "ClientConfig",
     "DeadlinePassedError",
@@ -73,9 +78,14 @@ __all__ = [
     "Priority",
     "ReplicaLostError",
     "Result",
+    "ResultSource",
+    "ResultStream",
+    "RetryConfig",
     "ServerUnavailableError",
     "ShuttingDownError",
+    "StreamGrant",
     "StreamOptions",
+    "StreamSummary",
     "Timings",
     "UnexpectedReplyError",
 ]

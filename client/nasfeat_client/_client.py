@@ -11,6 +11,7 @@ import grpc.aio
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_client._channel import open_channel
 from nasfeat_client._requests import extract_request, options_message, wanted
+from nasfeat_client._result_stream import AsyncResultStream, Told
 from nasfeat_client._results import identity_of, model_of, result_of
 from nasfeat_client._source import Frames, packed_frames
 from nasfeat_client._status import error_of
@@ -99,9 +100,7 @@ class AsyncFeatureClient:
             raise ValueError(f"top_k is {top_k}; it must be 1 or more")
         return (await self.extract(image, top_k=top_k)).classes
 
-    def extract_many(
-        self, images: Frames, *, outputs: Sequence[str] = (), top_k: int = 0
-    ) -> AsyncGenerator[Result, None]:
+    def extract_many(self, images: Frames, *, outputs: Sequence[str] = (), top_k: int = 0) -> AsyncResultStream:
         """Turn any number of images into features, over one stream: one result for each, in their order.
 
         An image that fails has its error in its result, and the others go on.
@@ -116,7 +115,7 @@ class AsyncFeatureClient:
         """
         return self.stream(images, wanted(outputs, top_k))
 
-    async def stream(self, frames: Frames, options: StreamOptions | None = None) -> AsyncGenerator[Result, None]:
+    def stream(self, frames: Frames, options: StreamOptions | None = None) -> AsyncResultStream:
         """Stream frames: exactly one result for each.
 
         Leaving the loop early ends the call and closes `frames`, if that is a generator; `contextlib.aclosing` makes
@@ -127,14 +126,21 @@ class AsyncFeatureClient:
             frames: images, or `Frame`s where ids and capture times matter; may be endless.
             options: how the stream wants to be served.
 
+        Returns:
+            An iterator of results that also tells what the server granted and, at the end, what became of all frames.
+
         Raises:
-            NasfeatError: the stream as a whole failed; results given before are good.
+            NasfeatError: while iterating: the stream as a whole failed; results given before are good.
         """
+        told = Told()
+        return AsyncResultStream(self._results(frames, options or StreamOptions(), told), told)
+
+    async def _results(self, frames: Frames, options: StreamOptions, told: Told) -> AsyncGenerator[Result, None]:
         call = self._stub().StreamFeatures()
         self._calls.add(call)
-        wanted = options_message(options or StreamOptions(), self._config.window)
+        wanted = options_message(options, self._config.window)
         try:
-            stream = await open_stream(call, wanted, self._target, self._config.call_timeout_s)
+            stream = await open_stream(call, wanted, told, self._target, self._config.call_timeout_s)
             results = stream.results(packed_frames(frames, self._config.max_message_bytes))
             async with aclosing(results):
                 async for result in results:

@@ -1,9 +1,9 @@
-"""The inside of the fake server: what it answers, and what it remembers."""
+"""The inside of the fake server: what it answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import grpc
@@ -12,105 +12,14 @@ import grpc.aio
 from nasfeat.v1 import feature_pb2, feature_service_pb2
 from nasfeat.v1.feature_service_pb2_grpc import FeatureServiceServicer
 from nasfeat_client._fake_outputs import problem_of, resolved, shapes_of, write_features
-from nasfeat_client.result import FrameError
-from nasfeat_client.types import DropReason, ModelInfo
+from nasfeat_client._fake_script import Refusal, Script, Served
+from nasfeat_client.types import ModelInfo, ResultSource
 
 _StreamContext = grpc.aio.ServicerContext[
     feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse
 ]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """A call's failure.
-
-    Attributes:
-        code: the gRPC status code.
-        message: its details.
-        retry_after_s: when to come again, sent as `grpc-retry-pushback-ms`.
-    """
-
-    code: grpc.StatusCode
-    message: str
-    retry_after_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
-    """What a fake server does other than answer at once with features.
-
-    Attributes:
-        failures: the frames that fail, by id; an image of a unary call has its index for an id.
-        drops: the frames that are dropped.
-        gates: frames that are answered only once their event is set.
-        refusal: fails every call.
-        results_before_end: a stream ends after so many results.
-        ending: how it ends then; None means without an error.
-    """
-
-    failures: Mapping[int, FrameError] = field(default_factory=dict)
-    drops: Mapping[int, DropReason] = field(default_factory=dict)
-    gates: Mapping[int, asyncio.Event] = field(default_factory=dict)
-    refusal: Refusal | None = None
-    results_before_end: int | None = None
-    ending: Refusal | None = None
-
-
-class Seen:
-    """What a fake server was sent.
-
-    Attributes:
-        frame_ids: the ids of all frames of all streams, as they came.
-        options: the options of all streams, as they came.
-        most_in_flight: the most frames that one stream had sent without an answer.
-    """
-
-    def __init__(self) -> None:
-        self.frame_ids: list[int] = []
-        self.options: list[feature_service_pb2.StreamOptions] = []
-        self.most_in_flight = 0
-        self._open_streams = 0
-        self._no_streams = asyncio.Event()
-        self._no_streams.set()
-        self._arrival = asyncio.Event()
-
-    async def frames(self, count: int) -> None:
-        """Wait until `count` frames have come."""
-        while len(self.frame_ids) < count:
-            self._arrival.clear()
-            await self._arrival.wait()
-
-    def add_frame(self, frame_id: int, in_flight: int) -> None:
-        """Count a frame of a stream that has now `in_flight` without an answer."""
-        self.frame_ids.append(frame_id)
-        self.most_in_flight = max(self.most_in_flight, in_flight)
-        self._arrival.set()
-
-    async def streams_closed(self) -> None:
-        """Wait until no stream is open."""
-        await self._no_streams.wait()
-
-    @contextmanager
-    def stream(self, options: feature_service_pb2.StreamOptions) -> Iterator[None]:
-        """Count a stream as open."""
-        self.options.append(options)
-        self._open_streams += 1
-        self._no_streams.clear()
-        try:
-            yield
-        finally:
-            self._open_streams -= 1
-            if not self._open_streams:
-                self._no_streams.set()
-
-
-@dataclass(slots=True, kw_only=True)
-class Served:
-    """What a fake server goes by; the test that runs it may change it."""
-
-    model: ModelInfo
-    script: Script
-    seen: Seen
+_OUTCOMES = {"features": "succeeded", "error": "failed", "dropped": "dropped"}
 
 
 class _StreamEndedError(Exception):
@@ -129,6 +38,7 @@ class _Stream:
         self._writing = asyncio.Lock()
         self._received = 0
         self._answered = 0
+        self._outcomes: Counter[str] = Counter()
 
     async def serve(self, requests: AsyncIterator[feature_service_pb2.StreamFeaturesRequest]) -> None:
         ended = False
@@ -144,8 +54,10 @@ class _Stream:
             ended = False
         except* _StreamEndedError:
             ended = True
-        if ended:
-            await _refuse(self._context, self._script.ending)
+        else:
+            await self._write_summary()
+        if ended and self._script.ending:
+            await _abort(self._context, self._script.ending)
 
     async def _answer(self, frame: feature_service_pb2.Frame, previous: asyncio.Task[None] | None) -> None:
         gate = self._script.gates.get(frame.frame_id)
@@ -160,11 +72,27 @@ class _Stream:
         if frame.HasField("capture_time"):
             result.capture_time.CopyFrom(frame.capture_time)
         result.identity.CopyFrom(_identity(self._server.model))
+        result.stream_id = self._granted.stream_id
         async with self._writing:
             if self._answered == self._script.results_before_end:
                 raise _StreamEndedError
-            self._answered += 1
+            if frame.frame_id in self._script.windows:
+                update = feature_service_pb2.WindowUpdate(window=self._script.windows[frame.frame_id])
+                await self._context.write(feature_service_pb2.StreamFeaturesResponse(window_update=update))
+            self._count(result)
             await self._context.write(feature_service_pb2.StreamFeaturesResponse(result=result))
+
+    def _count(self, result: feature_service_pb2.FrameResult) -> None:
+        self._answered += 1
+        overloaded = result.error.reason == feature_pb2.ERROR_REASON_OVERLOADED
+        self._outcomes["rejected" if overloaded else _OUTCOMES[result.WhichOneof("outcome") or "error"]] += 1
+        self._outcomes["deduplicated"] += result.source > feature_service_pb2.RESULT_SOURCE_COMPUTED
+
+    async def _write_summary(self) -> None:
+        summary = feature_service_pb2.StreamSummary(
+            stream_id=self._granted.stream_id, received=self._received, duration_s=1.5, **self._outcomes
+        )
+        await self._context.write(feature_service_pb2.StreamFeaturesResponse(summary=summary))
 
 
 class FakeServicer(FeatureServiceServicer):
@@ -177,7 +105,7 @@ class FakeServicer(FeatureServiceServicer):
         self, request: feature_service_pb2.ExtractFeaturesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> feature_service_pb2.ExtractFeaturesResponse:
         script, model = self._server.script, self._server.model
-        await _refuse(context, script.refusal)
+        await self._refuse(context)
         outputs = resolved(request.outputs, request.top_k)
         await _check(context, outputs, request.top_k, model)
         for index in range(len(request.images)):
@@ -195,13 +123,14 @@ class FakeServicer(FeatureServiceServicer):
         context: _StreamContext,
     ) -> None:
         options = (await anext(request_iterator)).options
-        await _refuse(context, self._server.script.refusal)
+        await self._refuse(context)
         model = self._server.model
         granted = feature_service_pb2.StreamGranted(
             options=options, identity=_identity(model), feature_length=model.feature_length
         )
         granted.options.window = min(options.window or model.limits.max_window, model.limits.max_window)
         granted.options.outputs[:] = resolved(options.outputs, options.top_k)
+        granted.options.stream_id = options.stream_id or f"stream-{len(self._server.seen.options)}"
         await _check(context, granted.options.outputs, options.top_k, model)
         with self._server.seen.stream(options):
             await context.write(feature_service_pb2.StreamFeaturesResponse(granted=granted))
@@ -210,7 +139,7 @@ class FakeServicer(FeatureServiceServicer):
     async def GetModel(  # noqa: N802
         self, request: feature_service_pb2.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> feature_service_pb2.GetModelResponse:
-        await _refuse(context, self._server.script.refusal)
+        await self._refuse(context)
         if request.name not in {"", self._server.model.identity.name}:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no model {request.name!r} here")
         return feature_service_pb2.GetModelResponse(model=_model(self._server.model))
@@ -219,22 +148,27 @@ class FakeServicer(FeatureServiceServicer):
         self, request: feature_service_pb2.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> feature_service_pb2.ListModelsResponse:
         del request
-        await _refuse(context, self._server.script.refusal)
+        await self._refuse(context)
         return feature_service_pb2.ListModelsResponse(models=[_model(self._server.model)])
 
+    async def _refuse(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        script, seen = self._server.script, self._server.seen
+        if script.refusal and (script.refused_calls is None or seen.refused_calls < script.refused_calls):
+            seen.refused_calls += 1
+            await _abort(context, script.refusal)
 
-async def _refuse(context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal | None) -> None:
-    if refusal:
-        pushback = () if refusal.retry_after_s is None else (str(round(refusal.retry_after_s * 1000)),)
-        metadata = tuple(("grpc-retry-pushback-ms", value) for value in pushback)
-        await context.abort(refusal.code, refusal.message, metadata)
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal) -> None:
+    pushback = () if refusal.retry_after_s is None else (str(round(refusal.retry_after_s * 1000)),)
+    metadata = tuple(("grpc-retry-pushback-ms", value) for value in pushback)
+    await context.abort(refusal.code, refusal.message, metadata)
 
 
 async def _check(
     context: grpc.aio.ServicerContext[Any, Any], outputs: Sequence[str], top_k: int, model: ModelInfo
 ) -> None:
     if problem := problem_of(outputs, top_k, model):
-        await _refuse(context, Refusal(code=grpc.StatusCode.INVALID_ARGUMENT, message=problem))
+        await _abort(context, Refusal(code=grpc.StatusCode.INVALID_ARGUMENT, message=problem))
 
 
 def _outcome(script: Script, frame_id: int) -> feature_service_pb2.FrameResult:
@@ -244,10 +178,13 @@ def _outcome(script: Script, frame_id: int) -> feature_service_pb2.FrameResult:
     if frame_id in script.failures:
         failure = script.failures[frame_id]
         result.error.reason, result.error.message = failure.reason.value, failure.message
+        if failure.retry_after_s is not None:
+            result.error.retry_after.FromNanoseconds(round(failure.retry_after_s * 1e9))
     elif frame_id in script.drops:
         result.dropped.reason = script.drops[frame_id].value
     else:
         result.features.SetInParent()
+        result.source = script.sources.get(frame_id, ResultSource.COMPUTED).value
     return result
 
 

@@ -29,6 +29,8 @@ def options_message(options: StreamOptions, default_window: int | None) -> featu
         overload_policy=options.overload_policy.value,
         priority=options.priority.value,
         window=options.window or default_window or 0,
+        stream_id=options.stream_id,
+        backlog=options.backlog or 0,
     )
     if options.frame_deadline_s is not None:
         message.frame_deadline.FromNanoseconds(round(options.frame_deadline_s * 1e9))

@@ -11,9 +11,23 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from nasfeat.v1 import feature_pb2, feature_service_pb2
 from nasfeat_client.errors import NotSupportedError, UnexpectedReplyError
 from nasfeat_client.result import Array, Classification, FrameError, Result
-from nasfeat_client.types import DropReason, ErrorReason, Limits, ModelIdentity, ModelInfo, Timings
+from nasfeat_client.types import (
+    DeliveryOrder,
+    DropReason,
+    ErrorReason,
+    Limits,
+    ModelIdentity,
+    ModelInfo,
+    OverloadPolicy,
+    Priority,
+    ResultSource,
+    StreamGrant,
+    StreamOptions,
+    StreamSummary,
+    Timings,
+)
 
-_Reason = TypeVar("_Reason", ErrorReason, DropReason)
+_Reason = TypeVar("_Reason", ErrorReason, DropReason, ResultSource)
 
 
 def result_of(message: feature_service_pb2.FrameResult, identity: ModelIdentity, *, top_k: int = 0) -> Result:
@@ -25,18 +39,19 @@ def result_of(message: feature_service_pb2.FrameResult, identity: ModelIdentity,
     """
     outputs: Mapping[str, Array] = {}
     classes: tuple[Classification, ...] = ()
-    error = dropped = None
+    error = dropped = source = None
     match message.WhichOneof("outcome"):
         case "features":
             outputs = {feature.output: _array_of(feature) for feature in message.features.features}
             classes = tuple(map(_class_of, message.features.classes))
+            source = _known(ResultSource, message.source)
             if top_k and not classes:
                 # A server that does not know the field has passed over it.
                 raise NotSupportedError(
                     f"{top_k} classes were asked for and none came: the server is too old for top_k"
                 )
         case "error":
-            error = FrameError(reason=_known(ErrorReason, message.error.reason), message=message.error.message)
+            error = _error_of(message.error)
         case "dropped":
             dropped = _known(DropReason, message.dropped.reason)
         case None:
@@ -50,6 +65,54 @@ def result_of(message: feature_service_pb2.FrameResult, identity: ModelIdentity,
         dropped=dropped,
         identity=identity,
         timings=_timings_of(message.timings),
+        source=source,
+        stream_id=message.stream_id,
+    )
+
+
+def grant_of(message: feature_service_pb2.StreamGranted) -> StreamGrant:
+    """Read what a stream was granted.
+
+    Raises:
+        UnexpectedReplyError: there is no window, or an option that this SDK does not know.
+    """
+    options = message.options
+    if not options.window:
+        raise UnexpectedReplyError("the stream was granted without a window")
+    try:
+        order, policy = DeliveryOrder(options.delivery_order or 1), OverloadPolicy(options.overload_policy or 1)
+        priority = Priority(options.priority or Priority.NORMAL.value)
+    except ValueError as error:
+        raise UnexpectedReplyError(f"the stream was granted with an unknown option: {error}") from error
+    deadline = options.frame_deadline.ToNanoseconds() / 1e9 if options.HasField("frame_deadline") else None
+    return StreamGrant(
+        options=StreamOptions(
+            outputs=tuple(options.outputs),
+            top_k=options.top_k,
+            delivery_order=order,
+            overload_policy=policy,
+            priority=priority,
+            window=options.window,
+            frame_deadline_s=deadline,
+            stream_id=options.stream_id,
+            backlog=options.backlog or None,
+        ),
+        identity=identity_of(message.identity),
+        feature_length=message.feature_length,
+    )
+
+
+def summary_of(message: feature_service_pb2.StreamSummary) -> StreamSummary:
+    """Read what became of a stream's frames."""
+    return StreamSummary(
+        stream_id=message.stream_id,
+        received=message.received,
+        succeeded=message.succeeded,
+        failed=message.failed,
+        rejected=message.rejected,
+        dropped=message.dropped,
+        deduplicated=message.deduplicated,
+        duration_s=message.duration_s,
     )
 
 
@@ -87,6 +150,7 @@ def model_of(message: feature_service_pb2.Model) -> ModelInfo:
             max_window=limits.max_window,
             max_message_bytes=limits.max_message_bytes,
             max_result_bytes=limits.max_result_bytes,
+            max_streams=limits.max_streams,
         ),
     )
 
@@ -99,6 +163,14 @@ def _array_of(feature: feature_pb2.Feature) -> Array:
         raise UnexpectedReplyError(
             f"output {feature.output!r} has {len(feature.values)} bytes, which is not float32 {list(feature.shape)}"
         ) from error
+
+
+def _error_of(message: feature_pb2.FrameError) -> FrameError:
+    return FrameError(
+        reason=_known(ErrorReason, message.reason),
+        message=message.message,
+        retry_after_s=message.retry_after.ToNanoseconds() / 1e9 if message.HasField("retry_after") else None,
+    )
 
 
 def _class_of(message: feature_pb2.Classification) -> Classification:

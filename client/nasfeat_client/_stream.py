@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2
-from nasfeat_client._results import identity_of, result_of
+from nasfeat_client._result_stream import Told
+from nasfeat_client._results import grant_of, result_of, summary_of
 from nasfeat_client._source import PackedFrame
 from nasfeat_client._status import error_of
+from nasfeat_client._window import Window
 from nasfeat_client.errors import DeadlinePassedError, InvalidImageError, NasfeatError, UnexpectedReplyError
 from nasfeat_client.images import Frame
 from nasfeat_client.result import FrameError, Result
-from nasfeat_client.types import ErrorReason, Timings
+from nasfeat_client.types import DeliveryOrder, ErrorReason, StreamGrant, Timings
 
 Call = grpc.aio.StreamStreamCall[feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse]
 _Replies = AsyncIterator[feature_service_pb2.StreamFeaturesResponse]
@@ -36,16 +38,17 @@ class FrameStream:
     endless source and a slow caller cost the window and nothing more.
     """
 
-    def __init__(
-        self, call: Call, replies: _Replies, granted: feature_service_pb2.StreamGranted, *, target: str, top_k: int
-    ) -> None:
+    def __init__(self, call: Call, replies: _Replies, grant: StreamGrant, told: Told, target: str) -> None:
         self._call = call
         self._replies = replies
         self._target = target
-        self._top_k = top_k
-        self._identity = identity_of(granted.identity)
-        self._ordered = granted.options.delivery_order != feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED
-        self._window = asyncio.Semaphore(granted.options.window)
+        self._top_k = grant.options.top_k
+        self._identity = grant.identity
+        self._stream_id = grant.options.stream_id
+        self._ordered = grant.options.delivery_order is DeliveryOrder.ORDERED
+        self._told = told
+        self._window = told.window = Window(grant.options.window or 1)
+        told.grant = grant
         self._last_frame_id = -1
         # The ids of the frames without a result, as they went, and the results that wait for earlier ones.
         self._unanswered: deque[int] = deque()
@@ -65,7 +68,7 @@ class FrameStream:
         tasks = (asyncio.create_task(self._send(frames)), asyncio.create_task(self._read()))
         try:
             while not isinstance(item := await self._outbox.get(), _End):
-                self._window.release()
+                self._window.leave()
                 yield item
             if item.failure:
                 raise item.failure
@@ -78,10 +81,10 @@ class FrameStream:
 
     async def _send(self, frames: AsyncGenerator[PackedFrame, None]) -> None:
         try:
-            await self._window.acquire()
+            await self._window.enter()
             async for packed in frames:
                 await self._send_one(packed)
-                await self._window.acquire()
+                await self._window.enter()
         except Exception as error:  # noqa: BLE001 - whatever the caller's iterable raises is the caller's to see
             # Or the call is over, and the reader, which comes first, learns why.
             self._send_failure = error
@@ -111,13 +114,13 @@ class FrameStream:
             error=FrameError(reason=ErrorReason.INVALID_IMAGE, message=str(error)),
             identity=self._identity,
             timings=Timings(),
+            stream_id=self._stream_id,
         )
 
     async def _read(self) -> None:
         try:
             async for reply in self._replies:
-                if reply.HasField("result"):
-                    self._settle(result_of(reply.result, self._identity, top_k=self._top_k))
+                self._hear(reply)
             failure = self._failure_at_end()
         except grpc.aio.AioRpcError as error:
             failure = error_of(error, self._target)
@@ -128,6 +131,18 @@ class FrameStream:
             self._outbox.put_nowait(_End(failure=RuntimeError(CLOSED)))
             raise
         self._outbox.put_nowait(_End(failure=failure))
+
+    def _hear(self, reply: feature_service_pb2.StreamFeaturesResponse) -> None:
+        # What a newer server may send beside these is not for this SDK.
+        match reply.WhichOneof("message"):
+            case "result":
+                self._settle(result_of(reply.result, self._identity, top_k=self._top_k))
+            case "window_update":
+                if not reply.window_update.window:
+                    raise UnexpectedReplyError(f"{self._target} closed the window of the stream")
+                self._window.resize(reply.window_update.window)
+            case "summary":
+                self._told.summary = summary_of(reply.summary)
 
     def _failure_at_end(self) -> Exception | None:
         if self._unanswered or not self._sent_all:
@@ -149,7 +164,7 @@ class FrameStream:
 
 
 async def open_stream(
-    call: Call, options: feature_service_pb2.StreamOptions, target: str, timeout_s: float | None
+    call: Call, options: feature_service_pb2.StreamOptions, told: Told, target: str, timeout_s: float | None
 ) -> FrameStream:
     """Send a stream's options and wait until they are granted; a call that failed to open is cancelled.
 
@@ -168,4 +183,6 @@ async def open_stream(
         raise DeadlinePassedError(f"{target} did not open the stream within {timeout_s:g} s") from error
     if not reply or not reply.granted.options.window:
         raise UnexpectedReplyError(f"{target} did not open the stream with a grant")
-    return FrameStream(call, replies, reply.granted, target=target, top_k=options.top_k)
+    # A server that does not know `top_k` does not grant it either; it is missed with the first result.
+    reply.granted.options.top_k = options.top_k
+    return FrameStream(call, replies, grant_of(reply.granted), told, target)

@@ -23,6 +23,29 @@ class KeepaliveConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryConfig:
+    """How often a call that the server refused, or that did not reach it, is tried again by gRPC itself.
+
+    That holds for calls and for the opening of streams; a stream that was granted is never replayed. The server's
+    own word on when to come again goes before the pauses given here.
+
+    Attributes:
+        max_attempts: how often in all, 1 to 5; 1 never tries again.
+        first_pause_s: seconds before the second attempt, at most; each further one may wait twice as long.
+        longest_pause_s: where that ends.
+    """
+
+    max_attempts: int = 4
+    first_pause_s: float = 0.2
+    longest_pause_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        # gRPC takes more than five for five.
+        if not 1 <= self.max_attempts <= 5:
+            raise ValueError(f"max_attempts is {self.max_attempts}; it must be 1 to 5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
     """What a client is configured with; nothing is read from the environment.
 
@@ -31,9 +54,11 @@ class ClientConfig:
         window: frames in flight to ask for on each stream; None leaves it to the server.
         call_timeout_s: seconds that a call, or the opening of a stream, may take; None means for ever.
         keepalive: how a dead connection is noticed.
+        retry: how often what the server refuses is tried again.
     """
 
     max_message_bytes: int = 65 * _MIB
     window: int | None = None
     call_timeout_s: float | None = 60.0
     keepalive: KeepaliveConfig = field(default_factory=KeepaliveConfig)
+    retry: RetryConfig = field(default_factory=RetryConfig)

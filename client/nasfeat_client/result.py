@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nasfeat_client._status import ERRORS
-from nasfeat_client.errors import FrameDroppedError
-from nasfeat_client.types import DropReason, ErrorReason, ModelIdentity, Timings
+from nasfeat_client.errors import FrameDroppedError, OverloadedError
+from nasfeat_client.types import DropReason, ErrorReason, ModelIdentity, ResultSource, Timings
 
 FEATURE_VECTOR = "global_pool"
 """The name of the output that is the feature vector."""
@@ -26,10 +26,12 @@ class FrameError:
     Attributes:
         reason: the kind of failure.
         message: what was wrong and what is allowed.
+        retry_after_s: seconds after which trying again is worth while; None if the server cannot tell.
     """
 
     reason: ErrorReason
     message: str
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class Result:
         dropped: why it was given up, if it was.
         identity: the model that made, or would have made, this result.
         timings: where the time went inside the server.
+        source: whether a device worked for this very image; None unless `ok`.
+        stream_id: the name of its stream; "" of a single call.
     """
 
     frame_id: int
@@ -71,6 +75,8 @@ class Result:
     dropped: DropReason | None = None
     identity: ModelIdentity
     timings: Timings
+    source: ResultSource | None = None
+    stream_id: str = ""
 
     @property
     def ok(self) -> bool:
@@ -100,6 +106,8 @@ class Result:
             NasfeatError: of the kind that `error.reason` names.
             FrameDroppedError: the frame was dropped.
         """
+        if self.error and self.error.reason is ErrorReason.OVERLOADED:
+            raise OverloadedError(self.error.message, retry_after_s=self.error.retry_after_s)
         if self.error:
             raise ERRORS[self.error.reason](self.error.message)
         if self.dropped:

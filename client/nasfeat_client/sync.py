@@ -1,16 +1,56 @@
 """The client, for programs without asyncio."""
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from nasfeat_client._client import DEFAULT_TARGET, AsyncFeatureClient
 from nasfeat_client._loop import LoopThread
+from nasfeat_client._result_stream import AsyncResultStream
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.images import Frame, Image
 from nasfeat_client.result import Classification, Result
-from nasfeat_client.types import ModelInfo, StreamOptions
+from nasfeat_client.types import ModelInfo, StreamGrant, StreamOptions, StreamSummary
+
+
+class ResultStream:
+    """The results of one stream, an iterator that can be run through once.
+
+    It opens the stream when its first result is asked for. Leave it with `close`, or use `contextlib.closing`.
+    """
+
+    def __init__(self, results: Generator[Result, None, None], source: AsyncResultStream) -> None:
+        self._results = results
+        self._source = source
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._source!r}>"
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Result:
+        return next(self._results)
+
+    def close(self) -> None:
+        """End the call and close the source of its frames; may be called again."""
+        self._results.close()
+
+    @property
+    def grant(self) -> StreamGrant | None:
+        """What the server granted; None before the first result."""
+        return self._source.grant
+
+    @property
+    def window(self) -> int | None:
+        """The frames that may be in flight now, which the server adjusts to its load; None before the first result."""
+        return self._source.window
+
+    @property
+    def summary(self) -> StreamSummary | None:
+        """What became of all frames, after the last result; None before, and from servers that send none."""
+        return self._source.summary
 
 
 class FeatureClient:
@@ -29,7 +69,7 @@ class FeatureClient:
     def __init__(self, target: str = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
         self._client = AsyncFeatureClient(target, config=config)
         self._loop = LoopThread(self._end)
-        self._open: set[AsyncGenerator[Result, None]] = set()
+        self._open: set[AsyncResultStream] = set()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._client!r}>"
@@ -76,7 +116,7 @@ class FeatureClient:
 
     def extract_many(
         self, images: Iterable[Image | Frame], *, outputs: Sequence[str] = (), top_k: int = 0
-    ) -> Generator[Result, None, None]:
+    ) -> "ResultStream":
         """Turn any number of images into features, over one stream: one result for each, in their order.
 
         An image that fails has its error in its result, and the others go on.
@@ -90,11 +130,10 @@ class FeatureClient:
         Raises:
             NasfeatError: the stream as a whole failed.
         """
-        return self._each(self._client.extract_many(images, outputs=outputs, top_k=top_k))
+        results = self._client.extract_many(images, outputs=outputs, top_k=top_k)
+        return ResultStream(self._each(results), results)
 
-    def stream(
-        self, frames: Iterable[Image | Frame], options: StreamOptions | None = None
-    ) -> Generator[Result, None, None]:
+    def stream(self, frames: Iterable[Image | Frame], options: StreamOptions | None = None) -> "ResultStream":
         """Stream frames: exactly one result for each.
 
         Leaving the loop early ends the call and closes `frames`, if that is a generator; `contextlib.closing` makes
@@ -105,10 +144,14 @@ class FeatureClient:
             frames: images, or `Frame`s where ids and capture times matter; may be endless.
             options: how the stream wants to be served.
 
+        Returns:
+            An iterator of results that also tells what the server granted and, at the end, what became of all frames.
+
         Raises:
-            NasfeatError: the stream as a whole failed; results given before are good.
+            NasfeatError: while iterating: the stream as a whole failed; results given before are good.
         """
-        return self._each(self._client.stream(frames, options))
+        results = self._client.stream(frames, options)
+        return ResultStream(self._each(results), results)
 
     def model(self, name: str = "") -> ModelInfo:
         """Describe a model.
@@ -134,7 +177,7 @@ class FeatureClient:
         """Give up what is under way, disconnect and end the thread; may be called again."""
         self._loop.close()
 
-    def _each(self, results: AsyncGenerator[Result, None]) -> Generator[Result, None, None]:
+    def _each(self, results: AsyncResultStream) -> Generator[Result, None, None]:
         async def following() -> Result | None:
             return await anext(results, None)
 

@@ -13,8 +13,9 @@ import grpc.aio
 
 from nasfeat.v1 import image_pb2
 from nasfeat.v1.feature_service_pb2_grpc import add_FeatureServiceServicer_to_server
-from nasfeat_client._fake import FakeServicer, Refusal, Script, Seen, Served
+from nasfeat_client._fake import FakeServicer
 from nasfeat_client._fake_outputs import LOGITS, PREDICTIONS, classes_of, output_of, shapes_of
+from nasfeat_client._fake_script import Refusal, Script, Seen, Served
 from nasfeat_client._images import write_image
 from nasfeat_client.images import Image
 from nasfeat_client.result import FEATURE_VECTOR, Array, Classification

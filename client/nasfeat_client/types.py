@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from nasfeat.v1 import feature_pb2, feature_service_pb2
 
+_MAX_STREAM_ID_BYTES = 128
+
 
 class DeliveryOrder(enum.Enum):
     """The order of a stream's results."""
@@ -65,6 +67,19 @@ class DropReason(enum.Enum):
     """Its deadline passed while it waited."""
 
 
+class ResultSource(enum.Enum):
+    """Whether a device worked for this very image; the values are the same either way."""
+
+    UNSPECIFIED = feature_service_pb2.RESULT_SOURCE_UNSPECIFIED
+    """The server, an older or newer one, does not say."""
+    COMPUTED = feature_service_pb2.RESULT_SOURCE_COMPUTED
+    """It did."""
+    SHARED = feature_service_pb2.RESULT_SOURCE_SHARED
+    """The same image was on its way already: both got what was computed once."""
+    CACHED = feature_service_pb2.RESULT_SOURCE_CACHED
+    """The same image had been computed a while ago, and its result was kept."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
     """How a stream wants to be served; the defaults suit a batch job.
@@ -77,6 +92,8 @@ class StreamOptions:
         priority: the stream's weight beside other streams.
         window: frames in flight; None takes the client's `ClientConfig.window`. The server may grant fewer.
         frame_deadline_s: how long after its arrival a frame is still worth computing; None means for ever.
+        stream_id: a name for the stream, up to 128 bytes, echoed in its results; "" lets the server choose one.
+        backlog: frames that may wait for a device under DROP_OLDEST and REJECT; None lets the server choose.
     """
 
     outputs: tuple[str, ...] = ()
@@ -86,10 +103,16 @@ class StreamOptions:
     priority: Priority = Priority.NORMAL
     window: int | None = None
     frame_deadline_s: float | None = None
+    stream_id: str = ""
+    backlog: int | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 0:
             raise ValueError(f"top_k is {self.top_k}; it must be 0 or more")
+        if self.backlog is not None and self.backlog < 1:
+            raise ValueError(f"backlog is {self.backlog}; it must be 1 or more")
+        if len(self.stream_id.encode()) > _MAX_STREAM_ID_BYTES:
+            raise ValueError(f"stream_id has {len(self.stream_id.encode())} bytes; {_MAX_STREAM_ID_BYTES} are allowed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +139,46 @@ class ModelIdentity:
     weights_source: str
     trained: bool
     wiring: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamGrant:
+    """What the server granted to a stream.
+
+    Attributes:
+        options: the options in force, with every default filled in; `window` is the one at the beginning.
+        identity: the model that makes every result of the stream.
+        feature_length: values in the feature vector.
+    """
+
+    options: StreamOptions
+    identity: ModelIdentity
+    feature_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSummary:
+    """What became of all frames of a stream, as the server counted: received = the four that follow.
+
+    Attributes:
+        stream_id: the stream's name.
+        received: frames that the server has read.
+        succeeded: answered with features.
+        failed: answered with an error other than OVERLOADED.
+        rejected: answered with the error OVERLOADED.
+        dropped: answered as dropped.
+        deduplicated: those of `succeeded` that another request computed.
+        duration_s: seconds from the grant to the end.
+    """
+
+    stream_id: str
+    received: int
+    succeeded: int
+    failed: int
+    rejected: int
+    dropped: int
+    deduplicated: int
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +211,7 @@ class Limits:
         max_window: frames in flight on one stream.
         max_message_bytes: bytes of one gRPC message.
         max_result_bytes: bytes of all outputs of one image together; 0 if the server, an older one, does not say.
+        max_streams: streams open at once, of all clients together; 0 if the server, an older one, does not say.
     """
 
     max_image_bytes: int
@@ -156,6 +220,7 @@ class Limits:
     max_window: int
     max_message_bytes: int
     max_result_bytes: int = 0
+    max_streams: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What type checkers make of the SDK: `mypy --strict` reads this file, and running it needs no server."""
 
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import assert_type
 
@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from nasfeat_client import (
     AsyncFeatureClient,
+    AsyncResultStream,
     Classification,
     DropReason,
     FeatureClient,
@@ -21,6 +22,10 @@ from nasfeat_client import (
     PixelFormat,
     Pixels,
     Result,
+    ResultSource,
+    ResultStream,
+    StreamGrant,
+    StreamSummary,
 )
 
 
@@ -30,8 +35,13 @@ def sync_surface(client: FeatureClient) -> None:
         assert_type(entered, FeatureClient)
     assert_type(client.extract("photo.jpg", outputs=["Cell_0"], top_k=5), Result)
     assert_type(client.classify("photo.jpg"), tuple[Classification, ...])
-    assert_type(client.extract_many([Path("photo.jpg")]), Generator[Result, None, None])
-    assert_type(client.stream([Frame(b"photo", frame_id=1), b"photo"]), Generator[Result, None, None])
+    assert_type(client.extract_many([Path("photo.jpg")]), ResultStream)
+    assert_type(client.stream([Frame(b"photo", frame_id=1), b"photo"]), ResultStream)
+    stream = client.stream([b"photo"])
+    assert_type(next(stream), Result)
+    assert_type(
+        (stream.grant, stream.window, stream.summary), tuple[StreamGrant | None, int | None, StreamSummary | None]
+    )
     assert_type(client.model(), ModelInfo)
     assert_type(client.models(), tuple[ModelInfo, ...])
 
@@ -42,8 +52,13 @@ async def async_surface(client: AsyncFeatureClient) -> None:
         assert_type(entered, AsyncFeatureClient)
     assert_type(await client.extract(b"photo", outputs=("Cell_0",), top_k=5), Result)
     assert_type(await client.classify(b"photo", 3), tuple[Classification, ...])
-    assert_type(client.extract_many(["photo.jpg"]), AsyncGenerator[Result, None])
-    assert_type(client.stream(client_frames()), AsyncGenerator[Result, None])
+    assert_type(client.extract_many(["photo.jpg"]), AsyncResultStream)
+    assert_type(client.stream(client_frames()), AsyncResultStream)
+    stream = client.stream([b"photo"])
+    assert_type(await anext(stream), Result)
+    assert_type(
+        (stream.grant, stream.window, stream.summary), tuple[StreamGrant | None, int | None, StreamSummary | None]
+    )
     assert_type(await client.model(), ModelInfo)
     assert_type(await client.models(), tuple[ModelInfo, ...])
 
@@ -58,6 +73,7 @@ def fields(result: Result) -> None:
     assert_type(result.vector, npt.NDArray[np.float32])
     assert_type(result.outputs, Mapping[str, npt.NDArray[np.float32]])
     assert_type(result.classes, tuple[Classification, ...])
+    assert_type(result.source, ResultSource | None)
     assert_type(result.ok, bool)
     assert_type(result.error, FrameError | None)
     assert_type(result.dropped, DropReason | None)
