@@ -9,7 +9,7 @@ import pytest
 
 from gated import Gated, gated
 from nasfeat.v1 import feature_service_pb2
-from serving import frame, next_result, opening, pixels
+from serving import connected, frame, metric, next_result, opening, pixels, running, until
 
 Request = feature_service_pb2.StreamFeaturesRequest
 _DEADLINE = feature_service_pb2.DROP_REASON_DEADLINE
@@ -125,3 +125,14 @@ async def test_a_batch_is_as_small_as_its_tightest_deadline_needs() -> None:
         assert len(batch) == 2
         busy.cancel()
         call.cancel()
+
+
+async def test_a_call_past_its_deadline_leaves_nothing_behind() -> None:
+    """Row 10: a call's deadline shorter than the queue: the images that waited never reach the device."""
+    async with running(weights="sleep:0.4", max_batch_size=1) as app, connected(app) as stub:
+        request = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(number) for number in range(6)])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ExtractFeatures(request, timeout=0.2)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await until(lambda: metric(app, "nasfeat_slots_in_use") == 0)
+        assert metric(app, "nasfeat_batch_size_sum", device="cpu:0") <= 2

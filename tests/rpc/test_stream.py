@@ -1,6 +1,5 @@
 """StreamFeatures over a real server: order, errors in band, windows, ends of every kind."""
 
-import asyncio
 import contextlib
 import os
 import threading
@@ -16,7 +15,7 @@ from nasfeat_server.app import App
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.engines.fake import FAILING_PIXEL
 from nasfeat_server.rpc import frames
-from serving import FAKE, connected, frame, metric, next_result, opening, pixels, running, until
+from serving import connected, frame, metric, next_result, opening, pixels, running, until
 
 Request = feature_service_pb2.StreamFeaturesRequest
 Response = feature_service_pb2.StreamFeaturesResponse
@@ -128,23 +127,6 @@ async def test_a_stream_that_opens_wrongly_is_refused(app: App, requests: list[R
     assert message in details
 
 
-@pytest.mark.parametrize(
-    ("last", "message"),
-    [
-        (frame(2), "frame id 2 came after 2: the ids of a stream must increase"),
-        (frame(1), "frame id 1 came after 2: the ids of a stream must increase"),
-        (opening(), "every message of a stream after its first must be a frame"),
-        (Request(), "every message of a stream after its first must be a frame"),
-    ],
-)
-async def test_a_stream_that_breaks_the_rules_ends_and_loses_no_result(app: App, last: Request, message: str) -> None:
-    """Frames sent before the mistake are all answered; then the call says what was wrong."""
-    replies, code, details = await _replies(app, [opening(), frame(0), frame(1), frame(2), last])
-    assert [reply.result.frame_id for reply in replies[1:]] == [0, 1, 2]
-    assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert message in details
-
-
 async def test_as_completed_does_not_wait_for_a_bad_frame_before_it() -> None:
     """Without order, a result is sent when it is ready: quick failures overtake a slow batch."""
     async with running(weights="sleep:0.3") as app:
@@ -154,97 +136,6 @@ async def test_as_completed_does_not_wait_for_a_bad_frame_before_it() -> None:
         assert [reply.result.frame_id for reply in replies[1:]] == [1, 0]
         replies, _, _ = await _replies(app, [opening(), *requests])
         assert [reply.result.frame_id for reply in replies[1:]] == [0, 1]
-
-
-async def test_a_frame_whose_deadline_passes_in_the_queue_is_dropped_and_costs_no_device_time() -> None:
-    """Three frames and a device that takes longer than their deadline for one: the two that wait are dropped."""
-    async with running(weights="sleep:0.5", max_batch_size=1) as app:
-        options = feature_service_pb2.StreamOptions()
-        options.frame_deadline.FromMilliseconds(200)
-        replies, _, _ = await _replies(app, [Request(options=options), *(frame(number) for number in range(3))])
-        outcomes = [reply.result.WhichOneof("outcome") for reply in replies[1:]]
-        # The second may have been given to the replica as its next batch; the third never is.
-        assert outcomes[0] == "features"
-        assert outcomes[2] == "dropped"
-        assert replies[3].result.dropped.reason == feature_service_pb2.DROP_REASON_DEADLINE
-        assert metric(app, "nasfeat_frames_total", outcome="expired", reason="DeadlinePassed") >= 1
-
-
-async def test_a_stream_that_is_not_read_stops_being_read() -> None:
-    """A client sends ten thousand frames and reads nothing: they stay with the client, unread and uncomputed."""
-    limits = RequestLimits(max_window=4)
-    async with running(FAKE, variant="large", limits=limits) as app, connected(app) as stub:
-        call = stub.StreamFeatures()
-        await call.write(opening())
-        image = pixels(0, size=331)
-        sending = asyncio.ensure_future(_send_all(call, 10_000, image))
-        # The transport buffers some replies; when they are full, nothing moves any more.
-        before = -1.0
-        while before != _computed(app) and not sending.done():
-            before = _computed(app)
-            await asyncio.wait((sending,), timeout=1)
-        assert not sending.done()
-        assert _computed(app) < 2000
-        assert metric(app, "nasfeat_in_flight_frames") <= 4
-        sending.cancel()
-        call.cancel()
-        await until(lambda: metric(app, "nasfeat_streams") == 0)
-
-
-def _computed(app: App) -> float:
-    return metric(app, "nasfeat_batch_size_sum", device="cpu:0")
-
-
-async def _send_all(
-    call: grpc.aio.StreamStreamCall[Request, Response], count: int, image: image_pb2.Image | None = None
-) -> None:
-    for number in range(count):
-        await call.write(frame(number, image))
-
-
-async def test_a_client_that_goes_away_costs_no_device_time_for_what_waits() -> None:
-    """A stream cancelled with a full window: what waits is counted as cancelled and its slots are free again."""
-    async with running(weights="sleep:0.2", max_batch_size=1) as app, connected(app) as stub:
-        call = stub.StreamFeatures()
-        await call.write(opening())
-        for number in range(32):
-            await call.write(frame(number))
-        await until(lambda: metric(app, "nasfeat_in_flight_frames") == 32)
-        call.cancel()
-        await until(lambda: metric(app, "nasfeat_slots_in_use") == 0)
-        assert metric(app, "nasfeat_frames_total", outcome="cancelled", reason="") >= 28
-        assert _computed(app) <= 4
-        assert metric(app, "nasfeat_in_flight_frames") == 0
-        assert metric(app, "nasfeat_requests_total", method="StreamFeatures", code="CANCELLED") == 1
-
-
-async def test_a_flood_leaves_the_other_streams_their_turn() -> None:
-    """Beside a stream that always has a full window, one with a frame at a time waits a few batches, not the flood."""
-    async with running(weights="sleep:0.02", max_batch_size=1, slots=40) as app, connected(app) as stub:
-        flood = stub.StreamFeatures()
-        await flood.write(opening())
-        flooding = asyncio.ensure_future(_send_all(flood, 1000))
-        draining = asyncio.ensure_future(_drain(flood))
-        await until(lambda: metric(app, "nasfeat_queue_depth") > 20)
-        call = stub.StreamFeatures()
-        await call.write(opening())
-        await call.read()
-        for number in range(5):
-            before = _computed(app)
-            await call.write(frame(number))
-            result = await next_result(call)
-            assert result
-            assert result.frame_id == number
-            assert _computed(app) - before <= 6
-        flooding.cancel()
-        flood.cancel()
-        call.cancel()
-        await asyncio.gather(flooding, draining, return_exceptions=True)
-
-
-async def _drain(call: grpc.aio.StreamStreamCall[Request, Response]) -> None:
-    async for _ in call:
-        pass
 
 
 async def test_frames_that_wait_to_be_decoded_are_few_however_many_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """ExtractFeatures, GetModel and ListModels and reflection over a real server."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
 from nasfeat_server.app import App
 from nasfeat_server.config import RequestLimits
-from serving import connected, metric, pixels, running, until
+from serving import connected, pixels, running
 
 
 @pytest.fixture
@@ -56,33 +55,6 @@ async def test_the_model_tells_its_sizes_and_limits(app: App) -> None:
     assert unnamed.model == named.model == listed.models[0]
     assert (unnamed.model.image_height, unnamed.model.image_width, unnamed.model.feature_length) == (32, 32, 768)
     assert unnamed.model.limits.max_image_bytes == RequestLimits().max_image_bytes
-
-
-async def test_images_beyond_the_line_for_slots_are_refused_with_a_time_to_come_back() -> None:
-    """With every slot taken and the line full, an image more is Overloaded; those in the line are answered."""
-    limits = RequestLimits(max_waiting_images=3)
-    async with running(weights="sleep:0.3", max_batch_size=1, slots=2, limits=limits) as app, connected(app) as stub:
-        request = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(number) for number in range(5)])
-        patient = asyncio.ensure_future(stub.ExtractFeatures(request))
-        await until(lambda: metric(app, "nasfeat_in_flight_frames") == 5)
-        with pytest.raises(grpc.aio.AioRpcError, match="all 2 slots are taken and 3 images wait") as caught:
-            await stub.ExtractFeatures(feature_service_pb2.ExtractFeaturesRequest(images=[pixels(9)]))
-        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        trailing = {str(key): str(value) for key, value in caught.value.trailing_metadata()}
-        assert int(trailing["grpc-retry-pushback-ms"]) > 0
-        response = await patient
-        assert all(result.HasField("features") for result in response.results)
-
-
-async def test_a_call_past_its_deadline_leaves_nothing_behind() -> None:
-    """A deadline shorter than the queue: DEADLINE_EXCEEDED, and the images that waited never reach the device."""
-    async with running(weights="sleep:0.4", max_batch_size=1) as app, connected(app) as stub:
-        request = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(number) for number in range(6)])
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.ExtractFeatures(request, timeout=0.2)
-        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await until(lambda: metric(app, "nasfeat_slots_in_use") == 0)
-        assert metric(app, "nasfeat_batch_size_sum", device="cpu:0") <= 2
 
 
 @pytest.mark.parametrize("mebibytes", [5, 64])
