@@ -1,4 +1,4 @@
-"""`make bench`: what nasfeat adds to the bare engine, and to bare grpc.
+"""`make bench`: what nasfeat adds to the bare engine, and to bare grpc; and what live streams get of it.
 
 Ratios count, absolute figures are the machine's. Each figure and its reference are measured in turns within one run, so
 that a machine whose speed drifts changes both.
@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 
 import click
+import live
 from measure import Program, photographs, program, pump
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from nasfeat_client import AsyncFeatureClient
+from nasfeat_client import AsyncFeatureClient, OverloadPolicy
 
 _HERE = Path(__file__).parent
 _SERVER = Path(sys.executable).with_name("nasfeat-server")
@@ -67,11 +68,11 @@ class _Engine:
 
 async def _through_sdk(address: str, images: int) -> float:
     """Stream raw frames of the network's size through the SDK; returns images a second."""
-    pictures = photographs(8)
+    pictures = photographs(64)
     loop = asyncio.get_running_loop()
     async with AsyncFeatureClient(address) as client:
         started_at = loop.time()
-        async for result in client.stream(pictures[number % 8] for number in range(images)):
+        async for result in client.stream(pictures[number % 64] for number in range(images)):
             result.raise_for_error()
         return images / (loop.time() - started_at)
 
@@ -114,6 +115,26 @@ async def _serving_rows(table: Table, progress: Progress, *, frames: int, rounds
         _add_memory(table, server)
 
 
+async def _live_rows(table: Table, progress: Progress, *, rounds: int) -> None:
+    task = progress.add_task("live streams against a sleeping device", total=3 * rounds)
+    options = ("--engine", "fake", "--variant", "large", "--weights", f"sleep:{live.BATCH_S}", "--devices", "cpu:0")
+    alone, beside, ages = [], [], list[float]()
+    async with program(_SERVER, *options, "--max-batch", "4", *_ANYWHERE) as server:
+        for _ in range(rounds):
+            alone.append(1000 * await live.p99_queue_wait_s(server, flood=False, seconds=5))
+            progress.advance(task)
+            beside.append(1000 * await live.p99_queue_wait_s(server, flood=True, seconds=5))
+            progress.advance(task)
+    _add(table, "p99 queue wait of 16 streams beside a flood", beside, "without it", alone, "ms")
+    async with program(_SERVER, *options, "--max-batch", "1", *_ANYWHERE) as server:
+        for _ in range(rounds):
+            ages += await live.ages_s(server, policy=OverloadPolicy.LATEST_ONLY, frames=300)
+            progress.advance(task)
+    median, p99 = (age / live.BATCH_S for age in live.percentiles(ages))
+    name = "age of LATEST_ONLY results, camera 3 times as fast"
+    table.add_row(name, f"p99 {p99:.2f} batches", f"batch {1000 * live.BATCH_S:g} ms", f"median {median:.2f}")
+
+
 def _add(
     table: Table, name: str, served: list[float], reference: str, bare: list[float], unit: str = "a second"
 ) -> None:
@@ -141,6 +162,7 @@ async def _bench(*, variant: str, batch: int, images: int, frames: int, rounds: 
         table.add_column(heading, no_wrap=True)
     with Progress(console=Console(stderr=True)) as progress:
         await _serving_rows(table, progress, frames=frames, rounds=3 * rounds)
+        await _live_rows(table, progress, rounds=rounds)
         await _engine_rows(table, progress, variant=variant, batch=batch, images=images, rounds=rounds)
     console.print(table)
 

@@ -89,11 +89,8 @@ class Pumped:
 
 async def pump(server: Program, *, frames: int, window: int = 32) -> Pumped:
     """Send `frames` raw frames over one stream with the bare stub."""
-    image = image_pb2.Image(
-        raw=image_pb2.RawImage(
-            data=photographs(1).tobytes(), pixel_format=image_pb2.PIXEL_FORMAT_RGB8, height=SIZE, width=SIZE
-        )
-    )
+    # All that are in flight at once differ: identical ones would be computed once.
+    images = [_raw(picture.tobytes()) for picture in photographs(2 * window)]
     room = asyncio.Semaphore(window)
     async with grpc.aio.insecure_channel(server.address) as channel:
         call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
@@ -101,9 +98,13 @@ async def pump(server: Program, *, frames: int, window: int = 32) -> Pumped:
         await call.write(feature_service_pb2.StreamFeaturesRequest(options=options))
         await call.read()
         started_at, cpu_s = time.perf_counter(), server.cpu_s()
-        sending = asyncio.ensure_future(_send(call, image, frames, room))
-        for _ in range(frames):
+        sending = asyncio.ensure_future(_send(call, images, frames, room))
+        answered = 0
+        while answered < frames:
             reply: Any = await call.read()
+            if reply.HasField("window_update"):
+                continue
+            answered += 1
             if not reply.result.HasField("features"):
                 raise RuntimeError(str(reply))
             room.release()
@@ -113,8 +114,13 @@ async def pump(server: Program, *, frames: int, window: int = 32) -> Pumped:
     return Pumped(frames_per_s=frames / elapsed_s, cpu_us=cpu_s / frames * 1e6)
 
 
-async def _send(call: Any, image: image_pb2.Image, frames: int, room: asyncio.Semaphore) -> None:
+def _raw(data: bytes) -> image_pb2.Image:
+    raw = image_pb2.RawImage(data=data, pixel_format=image_pb2.PIXEL_FORMAT_RGB8, height=SIZE, width=SIZE)
+    return image_pb2.Image(raw=raw)
+
+
+async def _send(call: Any, images: list[image_pb2.Image], frames: int, room: asyncio.Semaphore) -> None:
     for number in range(frames):
         await room.acquire()
-        frame = feature_service_pb2.Frame(frame_id=number, image=image)
+        frame = feature_service_pb2.Frame(frame_id=number, image=images[number % len(images)])
         await call.write(feature_service_pb2.StreamFeaturesRequest(frame=frame))

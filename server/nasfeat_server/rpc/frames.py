@@ -65,16 +65,16 @@ class FramePath:
         try:
             if job.deadline is not None:
                 self.dispatcher.check_deadline(job.lane, job.deadline)
-            self._look_for_the_same(job)
+            if job.image is not None:
+                job.content, job.image = image_source(job.image), None
+            if self.sharing.enabled and job.content is not None:
+                self._look_for_the_same(job, job.content)
         except NasfeatError as error:
             job.error = error
             self.settle(job)
         return not job.answered.done()
 
-    def _look_for_the_same(self, job: FrameJob) -> None:
-        if not self.sharing.enabled or job.image is None:
-            return
-        source = image_source(job.image)
+    def _look_for_the_same(self, job: FrameJob, source: bytes | RawPixels) -> None:
         nbytes = len(source) if isinstance(source, bytes) else len(source.data)
         if nbytes > _LARGEST_SHARED_BYTES:
             return
@@ -145,8 +145,8 @@ class FramePath:
             self._unfollow(job)
             if isinstance(outcome, bytes):
                 job.results, job.source = outcome, Source.SHARED
-            elif outcome is None:
-                self._look_for_the_same(job)
+            elif outcome is None and job.content is not None:
+                self._look_for_the_same(job, job.content)
                 continue
             job.error = outcome if isinstance(outcome, NasfeatError) else None
             self.settle(job)
@@ -168,9 +168,9 @@ class FramePath:
 
     async def _decode(self, job: FrameJob) -> None:
         started_at = time.monotonic()
-        if job.image is None:
+        source = job.content
+        if source is None:
             raise AssertionError("an image is decoded once")
-        source = image_source(job.image)
         out = self.images[job.slot]
         if _is_plain_copy(source, out.shape):
             # A copy of a third of a megabyte costs less than the way to a thread and back.
@@ -226,7 +226,7 @@ class FramePath:
 
     def _release(self, job: FrameJob) -> None:
         """Give back what `job` holds; the slot as soon as no decoding thread can write to it."""
-        job.image = None
+        job.content = None
         self._leave_room(job)
         self._unfollow(job)
         if job.leading and job.key:
@@ -248,7 +248,7 @@ class FramePath:
 
     def _leave_room(self, job: FrameJob) -> None:
         if job.has_room:
-            job.image = None
+            job.content = None
             job.has_room = False
             self.undecoded.release()
 

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
 from nasfeat_server.errors import DeadlinePassedError, NasfeatError
+from nasfeat_server.imaging.types import RawPixels
 from nasfeat_server.rpc.outputs import Selection, pack_features
 from nasfeat_server.rpc.status import retry_after_s, status_of
 from nasfeat_server.scheduling.sharing import Flight, Key
@@ -22,6 +23,7 @@ class FrameJob:
     """One image of one call, with everything that is known and owned on its behalf.
 
     Attributes:
+        content: the image as it came, until it is decoded.
         selection: what is wanted of it.
         deadline: on the monotonic clock; None for never.
         answered: done when there is an answer: `results`, `error` or `superseded`.
@@ -49,7 +51,9 @@ class FrameJob:
         self.frame_id = frame_id
         # A copy, since any part of a message keeps all of its memory, the image's too.
         self.capture_time = Timestamp(seconds=capture_time.seconds, nanos=capture_time.nanos) if capture_time else None
+        # Read once, in `FramePath.receive`: each reading of a message's bytes copies them.
         self.image: image_pb2.Image | None = image
+        self.content: bytes | RawPixels | None = None
         self.lane = lane
         self.weight = weight
         self.selection = selection
