@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from gated import gated
+from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.telemetry.events import StreamClosed
 from serving import frame, opening, until
 
@@ -79,4 +80,24 @@ async def test_a_quiet_stream_is_told_too() -> None:
         server.windows.adjust()
         async with asyncio.timeout(10):
             assert (await call.read()).window_update.window == 2
+        call.cancel()
+
+
+async def test_a_stream_that_would_rather_lose_frames_is_always_read() -> None:
+    """Beside a hundred others it keeps its window: a frame that is not read cannot supersede the one that waits."""
+    async with gated(slots=16) as server:
+        others = [server.windows.open(ceiling=32, weight=1.0, announce=lambda _: None) for _ in range(100)]
+        call: Any = server.stub.StreamFeatures()
+        await call.write(opening(overload_policy=feature_service_pb2.OVERLOAD_POLICY_LATEST_ONLY))
+        assert (await call.read()).granted.options.window == 32
+        for number in range(20):
+            await call.write(frame(number))
+        await server.received(20)
+        server.windows.adjust()
+        server.device.turnstile.admit(2)
+        replies = [await call.read() for _ in range(20)]
+        assert [reply.result.frame_id for reply in replies] == list(range(20))
+        assert server.device.computed == [0, 19]
+        for window in others:
+            server.windows.close(window)
         call.cancel()

@@ -69,7 +69,12 @@ class StreamSession:
             NasfeatError: the stream was ended early; every frame that was taken in has been answered before.
         """
         terms = self._terms
-        window = self._windows.open(ceiling=terms.window, weight=terms.weight, announce=self._announce)
+        window = self._windows.open(
+            ceiling=terms.window,
+            weight=terms.weight,
+            announce=self._announce,
+            adjustable=terms.overload is OverloadPolicy.BLOCK,
+        )
         self._lane = self._path.dispatcher.open_lane(terms.weight, live=terms.overload is OverloadPolicy.LATEST_ONLY)
         opened_at = time.monotonic()
         try:

@@ -15,11 +15,13 @@ class Window:
         size: frames that may be in flight now.
         ceiling: the most that it will ever be.
         weight: the stream's share beside the others.
+        adjustable: the size follows the load.
         in_flight: frames read and not yet answered, and the one that may be read next.
     """
 
-    def __init__(self, *, ceiling: int, weight: float) -> None:
+    def __init__(self, *, ceiling: int, weight: float, adjustable: bool = True) -> None:
         """Start with as much as the stream may ever have."""
+        self.adjustable = adjustable
         self.size = ceiling
         self.ceiling = ceiling
         self.weight = weight
@@ -69,19 +71,22 @@ class WindowKeeper:
         self._budget = budget
         self._listeners: dict[Window, Callable[[int], None]] = {}
 
-    def open(self, *, ceiling: int, weight: float, announce: Callable[[int], None]) -> Window:
+    def open(self, *, ceiling: int, weight: float, announce: Callable[[int], None], adjustable: bool = True) -> Window:
         """Grant a new stream what there is for it beside the others.
 
         Args:
             ceiling: the most that it asked for and may have.
             weight: its share.
             announce: told of every later change.
+            adjustable: False for a stream that gives frames up instead of waiting: it must be read all the time, and
+                its backlog, not its window, bounds the slots that it holds.
         """
-        window = Window(ceiling=ceiling, weight=weight)
+        window = Window(ceiling=ceiling, weight=weight, adjustable=adjustable)
         claims = [other.claim() for other in self._listeners]
         # It has used nothing yet, and may be about to use all it gets.
         claims.append(Claim(window=ceiling, ceiling=ceiling, weight=weight, peak=ceiling))
-        window.size = share_credits(self._budget, claims)[-1]
+        if adjustable:
+            window.size = share_credits(self._budget, claims)[-1]
         self._listeners[window] = announce
         return window
 
@@ -95,7 +100,7 @@ class WindowKeeper:
         sizes = share_credits(self._budget, [window.claim() for window in windows])
         for window, size in zip(windows, sizes, strict=True):
             window.measure()
-            if is_news(size, window.size):
+            if window.adjustable and is_news(size, window.size):
                 window.resize(size)
                 self._listeners[window](size)
 
