@@ -15,9 +15,11 @@ Request = feature_service_pb2.StreamFeaturesRequest
 _DEADLINE = feature_service_pb2.DROP_REASON_DEADLINE
 
 
-async def _open(server: Gated, deadline_s: float) -> Any:
+async def _open(server: Gated, deadline_s: float, **others: Any) -> Any:
     call = server.stub.StreamFeatures()
-    options = feature_service_pb2.StreamOptions(delivery_order=feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED)
+    options = feature_service_pb2.StreamOptions(
+        delivery_order=feature_service_pb2.DELIVERY_ORDER_AS_COMPLETED, **others
+    )
     options.frame_deadline.FromNanoseconds(round(deadline_s * 1e9))
     await call.write(Request(options=options))
     await call.read()
@@ -103,18 +105,18 @@ async def test_a_call_that_cannot_be_in_time_says_when_it_could() -> None:
 
 
 async def test_a_batch_is_as_small_as_its_tightest_deadline_needs() -> None:
-    """Row 10: two seconds a frame; of eight that wait, the one that has five seconds is in the next batch of two."""
+    """Row 10: two seconds a frame; of seven that wait, the one that has five seconds is in the next batch of two."""
     async with gated(max_batch_size=8) as server:
         server.device.busy_s = lambda size: 2.0 * size
         await _known_speed(server, 2)
         busy: Any = server.stub.StreamFeatures()
-        await busy.write(opening())
-        for number in range(8):
+        await busy.write(opening(priority=feature_service_pb2.PRIORITY_LOW))
+        for number in range(7):
             await busy.write(frame(number))
-        await server.received(10)
-        call = await _open(server, 7.5)
+        await server.received(9)
+        call = await _open(server, 7.5, priority=feature_service_pb2.PRIORITY_HIGH)
         await call.write(frame(99))
-        await server.received(11)
+        await server.received(10)
         begun = len(server.device.numbers)
         server.device.turnstile.admit()
         await next_result(busy)

@@ -30,23 +30,19 @@ async def test_a_stream_that_is_not_alone_has_its_part_and_hears_of_more() -> No
         second: Any = server.stub.StreamFeatures()
         await second.write(opening())
         assert (await second.read()).granted.options.window == 8
-        # Its first frames wait for slots, which the other stream holds; the first of them is read all the same.
-        for number in range(8):
-            await second.write(frame(number))
-        await server.received(17)
-        server.device.turnstile.admit(16)
-        await server.received(24)
+        # The first fills its window, the second has sent nothing yet.
         server.windows.adjust()
-        server.device.turnstile.admit(8)
-        # A stream hears of it with its next result, at the latest.
-        assert await _read_update(first) == 8
-        for number in range(8, 16):
-            await second.write(frame(number))
-        await server.received(32)
+        assert await _read_update(second) == 2
+        server.device.turnstile.admit(16)
+        # A stream that waits for an answer hears of it with that.
+        assert await _read_update(first) == 14
         first.cancel()
         await until(lambda: any(isinstance(event, StreamClosed) for event in server.log.events))
+        for number in range(2):
+            await second.write(frame(number))
+        await server.received(18)
         server.windows.adjust()
-        server.device.turnstile.admit(8)
+        server.device.turnstile.admit(2)
         assert await _read_update(second) == 16
         second.cancel()
 

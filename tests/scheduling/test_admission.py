@@ -55,10 +55,11 @@ def test_a_stream_that_waits_little_passes_a_flood() -> None:
 
 
 def test_the_time_is_that_of_the_devices_together() -> None:
-    """Ten frames ahead, two devices of 40 frames a second each, the first free in 50 ms: 0.05 + 10 / 80 + 0.03 s."""
+    """Ten frames ahead, two devices of 50 frames a second each, the first free in 50 ms, its own batch is of two."""
     model = LatencyModel(base_s=0.02, per_frame_s=0.01)
     devices = [Device(model=model, limit=2, free_in_s=free_in_s) for free_in_s in (0.05, 0.2)]
-    assert math.isclose(ready_in_s(10, devices), 0.05 + 10 / (2 * 2 / 0.04) + 0.03)
+    assert math.isclose(ready_in_s(10, devices), 0.05 + 10 / (2 * 2 / 0.04) + 0.04)
+    assert math.isclose(ready_in_s(0, devices), 0.05 + 0.03)
 
 
 @given(ahead=st.integers(0, 1000), limit=st.sampled_from([1, 4, 32]))

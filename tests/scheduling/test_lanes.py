@@ -91,13 +91,11 @@ class LanesMachine(RuleBasedStateMachine):
     def take(self, size: int, patient_only: bool, urgent_s: float, done_s: float) -> None:
         """A batch is full if enough frames may go; each stream gives its oldest; nobody else's is touched."""
         done_at = self.now + min(done_s, urgent_s)
-        frames = self.lanes.take(size, done_at=done_at, urgent_before=self.now + urgent_s, patient_only=patient_only)
+        frames = self.lanes.take(size, done_at=done_at, urgent_before=self.now + urgent_s)
         allowed = {
             lane
             for lane, waiting in self.model.items()
-            if waiting
-            and not (patient_only and lane in self.live)
-            and (waiting[0].deadline is None or waiting[0].deadline >= done_at)
+            if waiting and (waiting[0].deadline is None or waiting[0].deadline >= done_at)
         }
         assert {frame.lane for frame in frames} <= allowed
         assert len(frames) == min(size, sum(len(self.model[lane]) for lane in allowed))
@@ -118,9 +116,7 @@ class LanesMachine(RuleBasedStateMachine):
     def depths_are_exact(self) -> None:
         """The counts are those of the model, by stream and in all."""
         assert self.lanes.depth == sum(map(len, self.model.values()))
-        assert self.lanes.patient_depth == sum(
-            len(frames) for lane, frames in self.model.items() if lane not in self.live
-        )
+        assert self.lanes.live_depth == sum(len(frames) for lane, frames in self.model.items() if lane in self.live)
         for lane, frames in self.model.items():
             assert self.lanes.waiting_in(lane) == len(frames)
             if frames:

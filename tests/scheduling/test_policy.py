@@ -146,11 +146,18 @@ def test_a_batch_is_as_large_as_its_tightest_deadline_allows(model: LatencyModel
 def test_a_batch_shrinks_for_a_deadline_and_names_who_goes_first() -> None:
     """With 10 ms and 10 ms a frame, 35 ms leave room for two; a deadline before the batch after goes first."""
     model = LatencyModel(base_s=0.01, per_frame_s=0.01)
-    choice = policy.choose(8, buckets=_BUCKETS, model=model, start_at=100.0, tightest=100.035)
+    choice = policy.choose(8, buckets=_BUCKETS, model=model, start_at=100.0, tightest=100.035, crowded=False)
     assert choice.size == 2
     assert math.isclose(choice.done_at, 100.03)
     assert math.isclose(choice.urgent_before, 100.05)
-    assert policy.choose(8, buckets=_BUCKETS, model=model, start_at=100.0, tightest=None).size == 8
+    assert policy.choose(8, buckets=_BUCKETS, model=model, start_at=100.0, tightest=None, crowded=False).size == 8
+    assert policy.choose(8, buckets=_BUCKETS, model=model, start_at=100.0, tightest=100.035, crowded=True).size == 8
+
+
+@given(free_in_s=st.floats(0, 1), live_waiting=st.integers(0, 3))
+def test_no_device_runs_ahead_of_its_time_or_of_live_video(free_in_s: float, live_waiting: int) -> None:
+    """A busy device gets its next batch when it is about to be free and no live frame waits for a free one."""
+    assert policy.may_run_ahead(free_in_s, live_waiting) == (free_in_s <= policy.AHEAD_S and live_waiting == 0)
 
 
 @given(count=st.integers(1, 64))

@@ -13,7 +13,7 @@ class Device:
 
     Attributes:
         model: how long its batches take.
-        limit: the largest batch it takes.
+        limit: the largest batch it takes, a power of two.
         free_in_s: when it is done with what it has.
     """
 
@@ -41,7 +41,7 @@ def frames_ahead(own: int, weight: float, others: Iterable[tuple[int, float]]) -
 
 
 def ready_in_s(ahead: int, devices: Sequence[Device]) -> float:
-    """Estimate after how many seconds a frame behind `ahead` others is computed, at best.
+    """Estimate after how many seconds a frame behind `ahead` others is computed, in batches as large as they can be.
 
     Args:
         ahead: frames that are served before.
@@ -52,5 +52,11 @@ def ready_in_s(ahead: int, devices: Sequence[Device]) -> float:
     """
     rate = sum(device.rate for device in devices)
     first_free_s = min(device.free_in_s for device in devices)
-    alone_s = min(device.model.predict_s(1) for device in devices)
-    return first_free_s + ahead / rate + alone_s if math.isfinite(rate) else 0.0
+    # Those that are served before it have filled batches, but for the rest that it shares its own with.
+    own_batch_s = min(device.model.predict_s(min(device.limit, _power_of_two(ahead + 1))) for device in devices)
+    return first_free_s + ahead / rate + own_batch_s if math.isfinite(rate) else 0.0
+
+
+def _power_of_two(count: int) -> int:
+    """Round `count`, 1 or more, down to a prepared size."""
+    return 1 << (count.bit_length() - 1)

@@ -28,14 +28,18 @@ class Waiting(Protocol):
 
 _T = TypeVar("_T", bound=Waiting)
 
+_END_OF_ROUND = 0
+
 
 class _Lane(Generic[_T]):
-    __slots__ = ("deficit", "frames", "live", "weight")
+    __slots__ = ("deficit", "frames", "live", "round", "weight")
 
     def __init__(self, weight: float, *, live: bool) -> None:
         self.weight = weight
         self.live = live
         self.deficit = 0.0
+        # The round in which it last had a turn.
+        self.round = -1
         self.frames: deque[_T] = deque()
 
 
@@ -44,14 +48,19 @@ class Lanes(Generic[_T]):
 
     Attributes:
         depth: frames that wait.
-        patient_depth: those of them that may be given to a device ahead of time.
+        live_depth: those of them that grow stale.
     """
 
     def __init__(self) -> None:
         self.depth = 0
-        self.patient_depth = 0
+        self.live_depth = 0
         self._lanes: dict[int, _Lane[_T]] = {}
-        self._turns: deque[int] = deque()
+        # The lanes that wait, in the order of their turns, with a mark where the round ends. A lane that begins to wait
+        # and has had no turn in this round goes before them, after DRR++ (MacGregor and Shi, 2000): a stream that sends
+        # less than its share hardly waits, and since it does so once a round, the others lose nothing they are owed.
+        self._sparse: deque[int] = deque()
+        self._turns: deque[int] = deque([_END_OF_ROUND])
+        self._round = 0
         self._weight = 0.0
         self._numbers = itertools.count(1)
         # Every frame with a deadline, the tightest on top; the ones that have left are skipped when they come up.
@@ -63,7 +72,7 @@ class Lanes(Generic[_T]):
 
         Args:
             weight: its share of the devices.
-            live: its frames grow stale: none is given to a device that is not free yet.
+            live: its frames grow stale while they wait.
         """
         number = next(self._numbers)
         self._lanes[number] = _Lane(weight, live=live)
@@ -83,7 +92,8 @@ class Lanes(Generic[_T]):
 
     def shares(self) -> Iterator[tuple[int, float]]:
         """Give the waiting frames and the weight of every stream that waits."""
-        return ((len(self._lanes[number].frames), self._lanes[number].weight) for number in self._turns)
+        waiting = (self._lanes[number] for number in (*self._sparse, *self._turns) if number != _END_OF_ROUND)
+        return ((len(lane.frames), lane.weight) for lane in waiting)
 
     def weight_of(self, lane: int) -> float:
         """Give the share of a stream."""
@@ -93,8 +103,8 @@ class Lanes(Generic[_T]):
         """Let `frame` wait in its lane."""
         lane = self._lanes[frame.lane]
         if not lane.frames:
-            self._turns.append(frame.lane)
             self._weight += lane.weight
+            (self._turns if lane.round == self._round else self._sparse).append(frame.lane)
         lane.frames.append(frame)
         self._count(lane, 1)
         if frame.deadline is not None:
@@ -124,9 +134,7 @@ class Lanes(Generic[_T]):
             hopeless.append(frame)
         return hopeless
 
-    def take(
-        self, size: int, *, done_at: float = 0.0, urgent_before: float = 0.0, patient_only: bool = False
-    ) -> list[_T]:
+    def take(self, size: int, *, done_at: float = 0.0, urgent_before: float = 0.0) -> list[_T]:
         """Take out the frames of the next batch.
 
         Args:
@@ -134,14 +142,13 @@ class Lanes(Generic[_T]):
             done_at: when the batch will be done: streams whose next frame has an earlier deadline are left out.
             urgent_before: a frame with a deadline before this would be late in the batch after; it goes first, ahead
                 of its stream's turn, as far as the stream may borrow.
-            patient_only: take frames that may be given to a device ahead of time, and no others.
 
         Returns:
             As many frames as asked for, if so many wait in streams that are not left out.
         """
-        frames = self._take_urgent(size, done_at, urgent_before, patient_only=patient_only) if urgent_before else []
+        frames = self._take_urgent(size, done_at, urgent_before) if urgent_before else []
         left = size - len(frames)
-        return frames + self._take_fairly(left, done_at, patient_only=patient_only) if left else frames
+        return frames + self._take_fairly(left, done_at) if left else frames
 
     def put_back(self, frames: Sequence[_T]) -> None:
         """Undo a `take` of `frames`, its last ones."""
@@ -156,7 +163,7 @@ class Lanes(Generic[_T]):
             if frame.deadline is not None:
                 heapq.heappush(self._deadlines, (frame.deadline, next(self._arrivals), frame))
 
-    def _take_urgent(self, size: int, done_at: float, before: float, *, patient_only: bool) -> list[_T]:
+    def _take_urgent(self, size: int, done_at: float, before: float) -> list[_T]:
         taken: list[_T] = []
         passed_over: list[tuple[float, int, _T]] = []
         while len(taken) < size and (deadline := self.tightest()) is not None and deadline < before:
@@ -164,11 +171,11 @@ class Lanes(Generic[_T]):
             frame = entry[2]
             lane = self._lanes[frame.lane]
             # Behind another frame of its stream it waits for that one, which is as urgent or has no deadline.
-            first = lane.frames[0] is frame and not (patient_only and lane.live)
-            if first and deadline >= done_at and policy.may_borrow(lane.deficit):
+            if lane.frames[0] is frame and deadline >= done_at and policy.may_borrow(lane.deficit):
                 lane.deficit -= 1
                 lane.frames.popleft()
                 self._left(frame.lane, 1)
+                lane.round = self._round
                 taken.append(frame)
             else:
                 passed_over.append(entry)
@@ -176,19 +183,19 @@ class Lanes(Generic[_T]):
             heapq.heappush(self._deadlines, entry)
         return taken
 
-    def _take_fairly(self, size: int, done_at: float, *, patient_only: bool) -> list[_T]:
+    def _take_fairly(self, size: int, done_at: float) -> list[_T]:
         looked_at: list[int] = []
         skipped: list[int] = []
 
         def turns() -> Iterator[policy.Lane]:
-            while self._turns:
-                number = self._turns.popleft()
+            while (number := self._next_turn()) is not None:
                 lane = self._lanes[number]
                 deadline = lane.frames[0].deadline
-                if (patient_only and lane.live) or (deadline is not None and deadline < done_at):
+                if deadline is not None and deadline < done_at:
                     skipped.append(number)
                     continue
                 looked_at.append(number)
+                lane.round = self._round
                 yield policy.Lane(waiting=len(lane.frames), weight=lane.weight, deficit=lane.deficit)
 
         shares = policy.share_out(turns(), size, self._weight)
@@ -204,6 +211,18 @@ class Lanes(Generic[_T]):
                 self._weight -= lane.weight
         return frames
 
+    def _next_turn(self) -> int | None:
+        """Take the next lane from those that wait; None if there is none."""
+        if self._sparse:
+            return self._sparse.popleft()
+        number = self._turns.popleft()
+        if number != _END_OF_ROUND:
+            return number
+        self._round += 1
+        following = self._turns.popleft() if self._turns else None
+        self._turns.append(_END_OF_ROUND)
+        return following
+
     def _waits(self, frame: _T) -> bool:
         lane = self._lanes.get(frame.lane)
         return lane is not None and frame in lane.frames
@@ -212,11 +231,11 @@ class Lanes(Generic[_T]):
         lane = self._lanes[number]
         self._count(lane, -count)
         if not lane.frames:
-            self._turns.remove(number)
+            (self._sparse if number in self._sparse else self._turns).remove(number)
             self._weight -= lane.weight
             lane.deficit = min(lane.deficit, 0.0)
 
     def _count(self, lane: _Lane[_T], change: int) -> None:
         self.depth += change
-        if not lane.live:
-            self.patient_depth += change
+        if lane.live:
+            self.live_depth += change

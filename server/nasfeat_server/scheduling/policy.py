@@ -10,6 +10,9 @@ from nasfeat_server.scheduling.latency import LatencyModel
 MOST_BORROWED = 1.0
 """Frames that a stream may be served ahead of its turn, when their deadline would pass otherwise."""
 
+AHEAD_S = 0.005
+"""How long before a replica is free it may be given its next batch: some times what the hand-over takes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
@@ -128,7 +131,7 @@ def batch_size(*, waiting: int, limit: int, buckets: Sequence[int], running: int
     """Decide how many frames a replica takes now; 0 means that it waits.
 
     A free device takes what there is, at once: waiting for company would add latency and gain nothing. A busy device
-    is given one batch to go on with, and only a full one: until the device is free, a smaller batch can still grow.
+    that `may_run_ahead` is given one batch to go on with, and only a full one: a smaller batch can still grow.
     The size is rounded down to a prepared bucket, so that the device never works on padding.
 
     Args:
@@ -158,10 +161,29 @@ class Choice:
     urgent_before: float
 
 
+def may_run_ahead(free_in_s: float, live_waiting: int) -> bool:
+    """Tell whether a busy replica may be given its next batch, when it is free in `free_in_s` by its latency model.
+
+    That hides the time of the hand-over. Any earlier would bind frames to this device while another one becomes free.
+    Frames of live video are given to free devices only, while a newer one may still take their place; as long as any of
+    them waits no device runs ahead, or the others would always be before it.
+    """
+    return free_in_s <= AHEAD_S and not live_waiting
+
+
 def choose(
-    size: int, *, buckets: Sequence[int], model: LatencyModel, start_at: float, tightest: float | None
+    size: int,
+    *,
+    buckets: Sequence[int],
+    model: LatencyModel,
+    start_at: float,
+    tightest: float | None,
+    crowded: bool,
 ) -> Choice:
     """Fill a batch of up to `size` frames so that the tightest deadline of the queue holds, if it can.
+
+    When more wait than all replicas take at once, batches stay as large as they can be: smaller ones do less in the
+    same time, and would make everyone late who comes after.
 
     Args:
         size: what the replica would take without deadlines.
@@ -169,10 +191,12 @@ def choose(
         model: how long the replica takes.
         start_at: when the device begins with this batch.
         tightest: the earliest deadline in the queue, on the clock of `start_at`; None if there is none.
+        crowded: more frames wait than all replicas take at once.
     """
     if tightest is None:
         return Choice(size=size, done_at=0.0, urgent_before=0.0)
-    fitting = size_in_time(size, buckets=buckets, model=model, slack_s=tightest - start_at)
+    slack_s = math.inf if crowded else tightest - start_at
+    fitting = size_in_time(size, buckets=buckets, model=model, slack_s=slack_s)
     done_at = start_at + model.predict_s(fitting)
     return Choice(size=fitting, done_at=done_at, urgent_before=done_at + model.predict_s(1))
 

@@ -39,6 +39,7 @@ class FairQueue:
         self._seats: list[Seat] = []
         self._asking: deque[Seat] = deque()
         self._alarm: asyncio.TimerHandle | None = None
+        self._wake: asyncio.TimerHandle | None = None
 
     @property
     def depth(self) -> int:
@@ -120,12 +121,12 @@ class FairQueue:
         self._match()
 
     def _match(self) -> None:
-        """Hand batches to the replicas that wait: to the fastest, and of equals to the one that waits longest."""
+        """Hand batches to the replicas that wait: free before busy ones, the fastest first, then who waits longest."""
         if not self.depth or not self._asking:
             return
         now = self._clock()
         self._take_out_hopeless(now)
-        for seat in sorted(self._asking, key=lambda seat: seat.latency.model.predict_s(1)):
+        for seat in sorted(self._asking, key=lambda seat: (seat.running, seat.latency.model.predict_s(1))):
             # In the turn in which a replica is given up its request is cancelled, and still here.
             if seat.request is None or seat.request.done():
                 continue
@@ -145,6 +146,9 @@ class FairQueue:
     def _form(self, seat: Seat, now: float) -> Batch | None:
         """Put the next batch together, if `seat` may have one: what was given back goes before what is new."""
         if seat.lost:
+            return None
+        if seat.running and not policy.may_run_ahead(seat.free_at(now) - now, self.lanes.live_depth):
+            self._wake_at(seat.free_at(now) - policy.AHEAD_S, now)
             return None
         seat.limit = limits.after_time(seat.limit, now)
         if self._together:
@@ -166,7 +170,7 @@ class FairQueue:
         return Batch(works=works[:size], close_reason="retry")
 
     def _form_new(self, seat: Seat, now: float) -> Batch | None:
-        size = self._size(seat, self.lanes.patient_depth if seat.running else self.lanes.depth)
+        size = self._size(seat, self.lanes.depth)
         if not size:
             return None
         choice = policy.choose(
@@ -175,12 +179,11 @@ class FairQueue:
             model=seat.latency.model,
             start_at=seat.free_at(now),
             tightest=self.lanes.tightest(),
+            crowded=self.lanes.depth > sum(other.limit.size for other in self.seats),
         )
         if seat.running and choice.size < size:
             return None
-        works = self.lanes.take(
-            choice.size, done_at=choice.done_at, urgent_before=choice.urgent_before, patient_only=seat.running > 0
-        )
+        works = self.lanes.take(choice.size, done_at=choice.done_at, urgent_before=choice.urgent_before)
         # Fewer, where streams were left out whose frames this replica cannot do in time.
         fitting = self._size(seat, len(works))
         self.lanes.put_back(works[fitting:])
@@ -195,6 +198,20 @@ class FairQueue:
         if size < wanted:
             return "deadline"
         return "full" if size == policy.largest_bucket(seat.limit.size, self._buckets) else "idle"
+
+    def _wake_at(self, when: float, now: float) -> None:
+        """Look again when a busy replica may be given its next batch, if time decides that."""
+        if when <= now:
+            return
+        if self._wake and not self._wake.cancelled() and self._wake.when() <= when:
+            return
+        if self._wake:
+            self._wake.cancel()
+        self._wake = asyncio.get_running_loop().call_at(when, self._on_wake)
+
+    def _on_wake(self) -> None:
+        self._wake = None
+        self._match()
 
     def _set_alarm(self) -> None:
         """Be awake when the tightest deadline passes, in case that no replica asks before."""
