@@ -18,7 +18,7 @@ protoc = $(BIN)/python -m grpc_tools.protoc --proto_path=protos --plugin=$(BIN)/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint types imports protos protos-check wheel-check clean
+.PHONY: help demo test bench simulate lint types imports protos protos-check wheel-check clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb what; \
@@ -33,6 +33,9 @@ test: $(VENV)/for-test ## Run the tests (PYTEST_ARGS="-k name -n 0")
 
 bench: $(VENV)/for-test ## Run the benchmarks: ratios against a reference measured in the same run (BENCH_ARGS="--help")
 	@$(BIN)/python tests/benchmarks $(BENCH_ARGS)
+
+simulate: $(VENV)/for-test ## Simulate the scheduling policy beside two others; writes build/simulation (SIMULATE_ARGS="--help")
+	@$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
 
 lint: $(VENV)/for-dev ## Check style and formatting
 	@$(BIN)/ruff check

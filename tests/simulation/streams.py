@@ -13,6 +13,11 @@ LOW, NORMAL, HIGH = 0.25, 1.0, 4.0
 """The weights of the priority classes."""
 
 
+def seeded(seed: int, what: str) -> random.Random:
+    """Make the source of all that is random about `what`: the same for the same seed, whatever else is drawn."""
+    return random.Random(f"{seed} {what}")  # noqa: S311 - a simulation keeps no secrets
+
+
 class Arrivals(Protocol):
     """When a stream's frames are due."""
 
@@ -54,7 +59,7 @@ class Poisson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bursts:
-    """Frames in bursts: `size` on average, geometric, at `peak` times the mean `rate`, then silence."""
+    """Frames in bursts of `size` on average, geometric, at `peak` times the mean `rate`, then silence."""
 
     rate: float
     size: float = 20.0
@@ -65,9 +70,10 @@ class Bursts:
         gap_s = 1 / (self.rate * self.peak)
         # The silences make up for what the bursts are too fast.
         silence_s = self.size / self.rate - self.size * gap_s
+        end = -math.log1p(-1 / self.size)
         now = rng.expovariate(1 / silence_s)
         while True:
-            for _ in range(1 + math.floor(rng.expovariate(1 / self.size))):
+            for _ in range(1 + math.floor(rng.expovariate(end))):
                 yield now
                 now += gap_s
             now += rng.expovariate(1 / silence_s)
@@ -97,6 +103,7 @@ class Stream:
         overload: its overload policy. A discipline other than ours treats every stream as BLOCK.
         deadline_s: seconds that each frame has from its arrival at the server; None for any.
         window: the most frames in flight that it asks for.
+        backlog: the most frames that may wait, for DROP_OLDEST and REJECT.
         skips: as a camera does, it skips a frame that cannot be sent when it is due; otherwise the frame waits at the
             client.
     """
@@ -107,6 +114,7 @@ class Stream:
     overload: OverloadPolicy = OverloadPolicy.BLOCK
     deadline_s: float | None = None
     window: int = 32
+    backlog: int = 16
     skips: bool = False
 
 
