@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc.aio
 import pytest
 
 from eventlog import EventLog
@@ -25,6 +26,16 @@ from nasfeat_server.scheduling.windows import WindowKeeper
 from serving import Request
 
 _NOTHING = Selection(asked=(), computed=(), shapes=(), nbytes=0, top_k=0, labels=())
+_TERMS = StreamTerms(
+    stream_id="",
+    ordered=True,
+    overload=OverloadPolicy.BLOCK,
+    backlog=1,
+    weight=1.0,
+    window=2,
+    frame_deadline_s=None,
+    selection=_NOTHING,
+)
 
 
 def _path(log: EventLog) -> FramePath:
@@ -61,19 +72,9 @@ async def _never() -> AsyncIterator[Request]:
 async def test_a_stream_stopped_before_its_first_read_ends() -> None:
     """The server stops in the very turn in which a stream begins: the stream ends with the reason, at once."""
     context: Any = _Sent()
-    terms = StreamTerms(
-        stream_id="",
-        ordered=True,
-        overload=OverloadPolicy.BLOCK,
-        backlog=1,
-        weight=1.0,
-        window=2,
-        frame_deadline_s=None,
-        selection=_NOTHING,
-    )
     session = StreamSession(
         path=_path(EventLog()),
-        terms=terms,
+        terms=_TERMS,
         granted=feature_service_pb2.StreamGranted(),
         windows=WindowKeeper(2),
         context=context,
@@ -84,6 +85,27 @@ async def test_a_stream_stopped_before_its_first_read_ends() -> None:
     with pytest.raises(ShuttingDownError, match="stopping"):
         await running
     assert [message.WhichOneof("message") for message in context.messages] == ["granted", "summary"]
+
+
+class _Gone(_Sent):
+    """A call whose client has gone away, and which gRPC has not cancelled yet."""
+
+    async def write(self, message: feature_service_pb2.StreamFeaturesResponse) -> None:
+        raise grpc.aio.InternalError
+
+
+async def test_a_client_that_is_gone_is_a_cancelled_call() -> None:
+    """A reply that cannot be sent any more is nobody's failure: the stream ends as if it had been cancelled."""
+    context: Any = _Gone()
+    session = StreamSession(
+        path=_path(EventLog()),
+        terms=_TERMS,
+        granted=feature_service_pb2.StreamGranted(),
+        windows=WindowKeeper(2),
+        context=context,
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await session.run(_never())
 
 
 async def test_what_was_never_received_is_not_counted_as_finished() -> None:

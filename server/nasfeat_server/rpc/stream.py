@@ -79,7 +79,7 @@ class StreamSession:
         opened_at = time.monotonic()
         try:
             self._granted.options.window = window.size
-            await self._context.write(feature_service_pb2.StreamFeaturesResponse(granted=self._granted))
+            await self._send(feature_service_pb2.StreamFeaturesResponse(granted=self._granted))
             await self._answer_all(requests, window)
             await self._write_summary(time.monotonic() - opened_at)
         finally:
@@ -185,7 +185,7 @@ class StreamSession:
     async def _write_result(self, job: FrameJob) -> None:
         job.stages_s[Stage.REPLY] = time.monotonic() - job.answered_at
         result = result_message(job, self._granted.identity, self._terms.stream_id)
-        await self._context.write(feature_service_pb2.StreamFeaturesResponse(result=result))
+        await self._send(feature_service_pb2.StreamFeaturesResponse(result=result))
         self._path.replied(job)
         self._outcomes[job.outcome[0]] += 1
         self._deduplicated += job.source in (Source.SHARED, Source.CACHED)
@@ -194,7 +194,7 @@ class StreamSession:
         size, self._new_window = self._new_window, None
         if size is not None:
             update = feature_service_pb2.WindowUpdate(window=size)
-            await self._context.write(feature_service_pb2.StreamFeaturesResponse(window_update=update))
+            await self._send(feature_service_pb2.StreamFeaturesResponse(window_update=update))
 
     async def _write_summary(self, duration_s: float) -> None:
         outcomes = self._outcomes
@@ -208,4 +208,11 @@ class StreamSession:
             deduplicated=self._deduplicated,
             duration_s=duration_s,
         )
-        await self._context.write(feature_service_pb2.StreamFeaturesResponse(summary=summary))
+        await self._send(feature_service_pb2.StreamFeaturesResponse(summary=summary))
+
+    async def _send(self, message: feature_service_pb2.StreamFeaturesResponse) -> None:
+        try:
+            await self._context.write(message)
+        except grpc.aio.BaseError as error:
+            # The client is gone, and gRPC has not yet cancelled the call for it.
+            raise asyncio.CancelledError from error
