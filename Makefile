@@ -18,9 +18,10 @@ protoc = $(BIN)/python -m grpc_tools.protoc --proto_path=protos --plugin=$(BIN)/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench simulate lint types imports protos protos-check wheel-check clean
+.PHONY: help demo test bench simulate soak lint types imports protos protos-check wheel-check clean
 
-help: ## List the verbs
+# Not in the list itself, which has a dozen entries at most.
+help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb what; \
 	do printf '  make %-12s %s\n' "$$verb" "$$what"; done
 
@@ -36,6 +37,9 @@ bench: $(VENV)/for-test ## Run the benchmarks: ratios against a reference measur
 
 simulate: $(VENV)/for-test ## Simulate the scheduling policy beside two others; writes build/simulation (SIMULATE_ARGS="--help")
 	@$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
+
+soak: $(VENV)/for-test ## Load a whole server for minutes, kill what can be killed, balance the books (SOAK_ARGS="--help")
+	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 lint: $(VENV)/for-dev ## Check style and formatting
 	@$(BIN)/ruff check
