@@ -36,22 +36,16 @@ class Flight:
     def __init__(self, weight: float) -> None:
         """Start with nobody waiting."""
         self.weight = weight
-        self._waiters: set[asyncio.Future[Settled]] = set()
+        self._outcome: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
 
     async def result(self) -> Settled:
-        """Wait until the leader has settled it; None if it left without an answer."""
-        waiter: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        try:
-            return await waiter
-        finally:
-            self._waiters.discard(waiter)
+        """Wait until the leader has settled it, which may have been before; None if it left without an answer."""
+        # One who is cancelled leaves the others waiting.
+        return await asyncio.shield(self._outcome)
 
     def settle(self, outcome: Settled) -> None:
-        """Give everyone who waits the outcome."""
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(outcome)
+        """Give everyone who waits, and who will ask, the outcome."""
+        self._outcome.set_result(outcome)
 
 
 class Sharing:
