@@ -15,7 +15,9 @@ from tests.soak.report import table, write_json
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--minutes", default=3.0, type=click.FloatRange(min=0.1), help="Of load; memory is judged from 1.5 on.")
+@click.option(
+    "--minutes", default=3.0, type=click.FloatRange(min=0.1), help="Of load; the growth of memory is judged from 2 on."
+)
 @click.option("--seed", default=0, help="Of what clients send and what befalls whom; when things meet is up to chance.")
 @click.option("--replicas", default=2, type=click.IntRange(min=1), help="Of the fake engine.")
 @click.option("--clients", default=4, type=click.IntRange(min=1), help="Processes, each with several streams.")

@@ -13,6 +13,7 @@ from tests.soak.calls import make_call
 from tests.soak.ledger import Tally
 from tests.soak.pictures import Pictures, make_pictures
 from tests.soak.plan import call_plan, drawing, stream_plan
+from tests.soak.rests import rest
 from tests.soak.streams import StreamRun
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
@@ -91,6 +92,7 @@ class Client:
         number = 0
         while not self._stop.is_set():
             number += 1
+            await rest()
             plan = call_plan(draw)
             name = f"client {self._seed} call {number}"
             _complain(await make_call(stub, name=name, plan=plan, draw=draw, pictures=pictures, tally=self._tally))

@@ -15,6 +15,7 @@ from tests.soak.ledger import FIELDS
 from tests.soak.log import complaints
 from tests.soak.processes import ClientProcess, Ended, Server, running_server, unanswered
 from tests.soak.readings import Metrics, Resources, alive, resources, scrape
+from tests.soak.rests import is_quiet
 from tests.soak.warmth import warm_up
 
 HANG_S = 4.0
@@ -160,7 +161,8 @@ class Soak:
         while True:
             self._seen.update(server.replicas())
             at_s = time.monotonic() - self._began_at
-            self._samples.append(Sample(at_s=at_s, resources=resources(server.process)))
+            at_rest = is_quiet() and await _has_no_frames(server)
+            self._samples.append(Sample(at_s=at_s, at_rest=at_rest, resources=resources(server.process)))
             await asyncio.sleep(1)
 
     async def _report(self, server: Server) -> None:

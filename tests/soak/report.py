@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import platform
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -54,10 +55,12 @@ def _server_rows(findings: Findings) -> Iterator[tuple[str, str]]:
     yield "  without the arena", f"{before.private / _MIB:.1f}, {after.private / _MIB:.1f} MiB"
     memory = growth(findings.samples)
     if memory:
-        yield "memory after a minute", f"{memory.warm / _MIB:.1f} MiB"
-        yield "memory at the end of the load", f"{memory.late / _MIB:.1f} MiB ({memory.ratio:+.1%})"
+        yield "memory after a minute, in rests", f"{memory.warm / _MIB:.1f} MiB"
+        yield "memory later, in rests", f"{memory.late / _MIB:.1f} MiB ({memory.ratio:+.1%})"
     else:
-        yield "memory under load", "not judged: too short"
+        yield "growth of memory", "not judged: too short"
+    under_load = [sample.resources.rss for sample in findings.samples if not sample.at_rest]
+    yield "memory under load, median", f"{statistics.median(under_load) / _MIB:.1f} MiB"
     for what, number in findings.metrics.busy.items():
         yield f"{what} at the end", f"{number}"
     yield "exit status after SIGTERM", f"{findings.exit_status}"

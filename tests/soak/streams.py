@@ -8,6 +8,7 @@ import grpc.aio
 from tests.soak.ledger import Account, Tally
 from tests.soak.pictures import Pictures
 from tests.soak.plan import Ending, StreamPlan, starts_with_vector
+from tests.soak.rests import rest
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 
@@ -82,6 +83,7 @@ class StreamRun:
             await call.write(self._opening())
             for number in range(self._plan.frames):
                 await self._until_room()
+                await rest()
                 if self._stop.is_set():
                     break
                 await self._send(call, number)

@@ -31,10 +31,11 @@ _VICTIM = ended(sent=25, ok=20, streams=1, killed=True)
 
 
 def samples(*megabytes: float) -> tuple[Sample, ...]:
-    """Make one sample for each second of three minutes: the first of `megabytes` for its first minute, and so on."""
+    """Make a sample a second, at rest with `megabytes`, a minute each, or under load with ever more."""
     return tuple(
-        Sample(at_s=at_s, resources=dataclasses.replace(_TAKEN, rss=int(megabytes[at_s // 60] * 2**20)))
-        for at_s in range(180)
+        Sample(at_s=at_s, at_rest=at_rest, resources=dataclasses.replace(_TAKEN, rss=int(taken * 2**20)))
+        for at_s in range(60 * len(megabytes))
+        for at_rest, taken in ((False, 1000 + at_s), (True, megabytes[at_s // 60]))
     )
 
 
@@ -104,9 +105,17 @@ def test_memory_that_shrinks_is_no_reason() -> None:
     assert reasons(dataclasses.replace(_WELL, samples=samples(50, 100, 60))) == []
 
 
-def test_growth_is_that_after_the_first_minute() -> None:
-    """What the server takes while it warms is not compared, and a short load is not judged."""
+def test_growth_is_that_in_rests_after_the_first_minute() -> None:
+    """What the server takes while it warms or has work is not compared, and a short load is not judged."""
     found = growth(samples(1, 100, 103))
     assert found
     assert found.ratio == pytest.approx(0.03)
-    assert growth(samples(1, 100, 103)[:75]) is None
+    assert growth(samples(1, 100)[:-4]) is None
+
+
+def test_a_thread_more_in_grpcs_own_pool_is_no_reason() -> None:
+    """That pool grows by itself when it is busy; it may not grow without bound."""
+    before = dataclasses.replace(_TAKEN, threads={"event_engine": 4})
+    more, many = (dataclasses.replace(_TAKEN, threads={"event_engine": number}) for number in (5, 9))
+    assert reasons(dataclasses.replace(_WELL, before=before, after=more)) == []
+    assert len(reasons(dataclasses.replace(_WELL, before=before, after=many))) == 1
