@@ -21,6 +21,7 @@ class Summary:
         fairness: see `fairness`.
         wait_p50_s: from a frame's arrival until a device began with it, the median over the frames that a device had.
         wait_p99_s: the 99th percentile of that.
+        hurried_p99_s: the same percentile over the frames with a deadline.
         missed: the part of the frames with a deadline, but for the superseded ones, that were not done by then.
         dropped: the part of the frames sent that no device had.
         mean_batch: frames in a batch.
@@ -32,6 +33,7 @@ class Summary:
     fairness: float
     wait_p50_s: float
     wait_p99_s: float
+    hurried_p99_s: float
     missed: float
     dropped: float
     mean_batch: float
@@ -47,14 +49,15 @@ def summarize(record: Record) -> Summary:
         frame.deadline is not None and Ending.SUPERSEDED not in frame.endings for frame in record.frames
     )
     in_time = sum(frame.deadline is not None for frame in done)
-    p50, p99 = np.percentile(waits(record.frames), (50, 99)) if waits(record.frames) else (0.0, 0.0)
+    hurried = [frame for frame in record.frames if frame.deadline is not None]
     busy_s = sum(max(0.0, min(batch.ended_at, record.horizon_s) - batch.started_at) for batch in record.batches)
     return Summary(
         goodput=goodput,
         goodput_of_capacity=goodput / capacity(record.fleet),
         fairness=fairness(record),
-        wait_p50_s=float(p50),
-        wait_p99_s=float(p99),
+        wait_p50_s=_percentile(record.frames, 50),
+        wait_p99_s=_percentile(record.frames, 99),
+        hurried_p99_s=_percentile(hurried, 99),
         missed=1 - in_time / with_deadline if with_deadline else 0.0,
         dropped=len(dropped) / max(1, len(record.frames)),
         mean_batch=sum(batch.size for batch in record.batches) / max(1, len(record.batches)),
@@ -102,6 +105,10 @@ def fair_shares(total: float, demands: Sequence[float], weights: Sequence[float]
             break
         weight_left -= weight
     return [min(demand, level * weight) for demand, weight in zip(demands, weights, strict=True)]
+
+
+def _percentile(frames: Sequence[Frame], percent: int) -> float:
+    return float(np.percentile(waits(frames), percent)) if waits(frames) else 0.0
 
 
 def _before(frame: Frame, horizon_s: float) -> bool:

@@ -50,6 +50,7 @@ def test_a_run_is_summed_up() -> None:
     assert summary.missed == pytest.approx(2 / 3)
     assert summary.dropped == pytest.approx(2 / 6)
     assert summary.wait_p50_s == pytest.approx(0.2)
+    assert summary.hurried_p99_s == pytest.approx(0.2, abs=0.01)
     assert summary.mean_batch == pytest.approx(4 / 3)
     assert summary.busy == pytest.approx(0.4)
     # Three frames were computed in time for the horizon; max-min fair would have been 1.5 each, one got 2 and one 1.

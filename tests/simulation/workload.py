@@ -12,7 +12,7 @@ from nasfeat_server.scheduling.overload import OverloadPolicy
 
 _JITTER = 0.3
 _SPREAD = 0.7
-_TIGHTEST, _LOOSEST = 3.0, 10.0
+_TIGHTEST, _LOOSEST = 2.0, 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def full_batch_s(fleet: Sequence[Device]) -> float:
 def mixed(fleet: Sequence[Device], *, streams: int, load: float, seed: int, seconds: float) -> tuple[Stream, ...]:
     """Make `MIX` of `streams` streams that offer `load` of the fleet's capacity for `seconds`.
 
-    The rates within a kind differ (log-normal); a deadline is 3 to 10 full batches of the median device; a job starts
+    The rates within a kind differ (log-normal); a deadline is 2 to 6 full batches of the median device; a job starts
     in the first half.
     """
     rng = seeded(seed, "workload")
