@@ -47,7 +47,8 @@ def test_keras_wiring(form: Form, recorded: Callable[[str], "Recorded"], tmp_pat
     """In Keras' wiring a module computes what the folded network so wired does, which is not what the original does."""
     import tensorflow as tf
 
-    from nasfeat_server.network.folding import FoldedOperations, fold
+    from nasfeat_server.network.folded.fold import fold
+    from nasfeat_server.network.folded.tensor_operations import FoldedOperations
     from nasfeat_server.network.walk import walk
 
     expected = recorded("tiny_mobile")

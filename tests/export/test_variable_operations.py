@@ -49,7 +49,8 @@ def test_keras_wiring(recorded: Callable[[str], "Recorded"], distance: "Distance
     import tensorflow as tf
 
     from nasfeat_server.network.export.variable_operations import VariableOperations
-    from nasfeat_server.network.folding import FoldedOperations, fold
+    from nasfeat_server.network.folded.fold import fold
+    from nasfeat_server.network.folded.tensor_operations import FoldedOperations
     from nasfeat_server.network.walk import walk
 
     expected = recorded("tiny_mobile")

@@ -15,7 +15,8 @@ def test_every_endpoint_is_the_originals(tiny: "Reference") -> None:
     """Folded operations agree with the original in every end point, to 1e-4 in relative L2 norm."""
     import tensorflow as tf
 
-    from nasfeat_server.network.folding import FoldedOperations, fold
+    from nasfeat_server.network.folded.fold import fold
+    from nasfeat_server.network.folded.tensor_operations import FoldedOperations
     from nasfeat_server.network.walk import walk
 
     expected = tiny.arrays()
@@ -28,7 +29,7 @@ def test_every_endpoint_is_the_originals(tiny: "Reference") -> None:
 
 def test_folding_takes_the_variables_and_leaves_none(tiny_mobile: "Reference") -> None:
     """The raw arrays are given up one by one; what is left holds one bias for each batch normalisation."""
-    from nasfeat_server.network.folding import fold
+    from nasfeat_server.network.folded.fold import fold
 
     variables = dict(load_weights(tiny_mobile.checkpoint, tiny_mobile.spec).variables)
     folded = fold(tiny_mobile.spec, variables)
@@ -39,7 +40,7 @@ def test_folding_takes_the_variables_and_leaves_none(tiny_mobile: "Reference") -
 
 def test_the_other_networks_weights_do_not_fold(tiny_mobile: "Reference", tiny_cifar: "Reference") -> None:
     """Weights of another network are not folded by chance."""
-    from nasfeat_server.network.folding import fold
+    from nasfeat_server.network.folded.fold import fold
 
     with pytest.raises(KeyError):
         fold(tiny_cifar.spec, dict(load_weights(tiny_mobile.checkpoint, tiny_mobile.spec).variables))

@@ -88,7 +88,8 @@ def folded(weights: Weights, images: Array) -> dict[str, Any]:
     """Compute all end points in the folded graph that is served."""
     import tensorflow as tf
 
-    from nasfeat_server.network.folding import FoldedOperations, fold
+    from nasfeat_server.network.folded.fold import fold
+    from nasfeat_server.network.folded.tensor_operations import FoldedOperations
     from nasfeat_server.network.walk import walk
 
     operations = FoldedOperations(weights.spec, fold(weights.spec, dict(weights.variables)))

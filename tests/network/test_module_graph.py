@@ -35,7 +35,8 @@ def pictures(reference: "Reference") -> Any:
 
 def folded(reference: "Reference", source: str) -> dict[str, Any]:
     """Compute all end points of `source` with our own network, as it is served."""
-    from nasfeat_server.network.folding import FoldedOperations, fold
+    from nasfeat_server.network.folded.fold import fold
+    from nasfeat_server.network.folded.tensor_operations import FoldedOperations
     from nasfeat_server.network.walk import walk
 
     weights = load_weights(source, reference.spec)

@@ -60,7 +60,8 @@ def test_photographs_stay_apart_and_in_range(variant: str) -> None:
     """Through all cells of a full network, photographs keep activations of order one, and features that differ."""
     import tensorflow as tf
 
-    from nasfeat_server.network.folding import FoldedOperations, fold
+    from nasfeat_server.network.folded.fold import fold
+    from nasfeat_server.network.folded.tensor_operations import FoldedOperations
     from nasfeat_server.network.walk import walk
 
     spec = VARIANTS[variant]

@@ -97,7 +97,7 @@ def _endpoints(
 ) -> dict[str, Any]:
     import tensorflow as tf
 
-    from nasfeat_server.network.folding import TensorOperations, odd_pixels
+    from nasfeat_server.network.folded.tensor_operations import TensorOperations, odd_pixels
 
     class Operations(TensorOperations):
         """Plain operations over plain variables: nothing folded, no layers."""

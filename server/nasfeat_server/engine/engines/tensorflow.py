@@ -9,7 +9,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
-from nasfeat_server.network.folding import FoldedOperations, fold
+from nasfeat_server.network.folded.fold import fold
+from nasfeat_server.network.folded.tensor_operations import FoldedOperations
 from nasfeat_server.network.module_graph import open_module_graph
 from nasfeat_server.network.outputs import FEATURE_VECTOR, LOGITS, MEAN, PREDICTIONS, output_shapes
 from nasfeat_server.network.spec import NetworkSpec

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nasfeat_server.network.folding import TensorOperations, odd_pixels
+from nasfeat_server.network.folded.tensor_operations import TensorOperations, odd_pixels
 from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.network.walk import Padding
 

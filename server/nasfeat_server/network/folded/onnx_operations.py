@@ -38,7 +38,7 @@ class Value:
 
 
 class OnnxOperations:
-    """`walk.Operations` over what `fold` returns, for float32 images [N, H, W, 3] of 0..1; they gather the nodes.
+    """`walk.Operations` over what `fold` returns, for images [N, H, W, 3]; they gather the nodes.
 
     What is computed twice in the walk, as some poolings are, becomes one node.
 
@@ -47,21 +47,29 @@ class OnnxOperations:
         initializers: the parameters that the nodes read, by name.
     """
 
-    def __init__(self, spec: NetworkSpec, parameters: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Use `parameters` by the names that `fold` gives."""
+    def __init__(
+        self, spec: NetworkSpec, parameters: Mapping[str, npt.NDArray[np.float32]], *, of_pixels: bool
+    ) -> None:
+        """Use `parameters` by the names that `fold` gives; images are uint8 `of_pixels`, else float32 of 0..1."""
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._scale_in_stem = spec.family == "imagenet"
+        self._of_pixels = of_pixels
         self._zeros_count = spec.wiring == "keras"
         self._parameters = parameters
         self._values: dict[tuple[Any, ...], Value] = {}
 
     def scale(self, images: Value) -> Value:
-        """Put channels before rows, and bring 0..1 to the range that the first kernel takes."""
+        """Put channels before rows, and bring the images to the range that the first kernel takes."""
         x = self._add("Transpose", [images.name], images.shape, perm=(0, 3, 1, 2))
+        if self._of_pixels:
+            x = self._add("Cast", [x.name], x.shape, to=onnx.TensorProto.FLOAT)
+        full = 255 if self._of_pixels else 1
+        wanted = 255 if self._scale_in_stem else 2
+        if wanted != full:
+            x = self._add("Mul", [x.name, self._scalar("scale", wanted / full)], x.shape)
         if self._scale_in_stem:
-            return self._add("Mul", [x.name, self._scalar("scale", 255)], x.shape)
-        x = self._add("Mul", [x.name, self._scalar("scale", 2)], x.shape)
+            return x
         return self._add("Sub", [x.name, self._scalar("offset", 1)], x.shape)
 
     def relu(self, x: Value) -> Value:
@@ -139,6 +147,10 @@ class OnnxOperations:
     def softmax(self, x: Value) -> Value:
         """Turn logits into probabilities."""
         return self._add("Softmax", [x.name], x.shape)
+
+    def channels_last(self, x: Value) -> Value:
+        """Put channels behind columns; nothing else can be computed of what this returns."""
+        return self._add("Transpose", [x.name], x.shape, perm=(0, 2, 3, 1))
 
     def _convolve(
         self, x: Value, name: str, stride: int, pads: Pads, *, bias: str | None = None, groups: int = 1

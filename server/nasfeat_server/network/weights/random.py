@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from nasfeat_server.network.folding import TensorOperations, odd_pixels
+from nasfeat_server.network.folded.tensor_operations import TensorOperations, odd_pixels
 from nasfeat_server.network.layers import DEPTHWISE_SUFFIX, expected_variables
 from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.network.walk import Padding, walk
