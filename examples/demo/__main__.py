@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
     parser.add_argument("--variant", default="large", help="the network: large, mobile or cifar (default: large)")
     parser.add_argument("--weights", help="the weights (default: the published ones, or else random:0)")
-    parser.add_argument("--engine", default="tensorflow", help="what computes: tensorflow or fake")
+    parser.add_argument("--engine", default="auto", help="what computes: auto, openvino, tensorflow or fake")
     parser.add_argument("--frames", type=int, default=9, metavar="N", help="video frames of each photograph")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR", help="where files go")
     return parser

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -16,8 +17,9 @@ from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.devices import Placement, place
 from nasfeat_server.engine.fleet import Fleet
+from nasfeat_server.engine.hold import Hold
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription
-from nasfeat_server.engine.locating import locate_weights
+from nasfeat_server.engine.preparing import prepare_model
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.engine.restarts import RestartPolicy
 from nasfeat_server.errors import ConfigurationError
@@ -25,7 +27,6 @@ from nasfeat_server.imaging.decode import preprocessing_digest
 from nasfeat_server.imaging.digest import digest_key
 from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.network.spec import NetworkSpec
-from nasfeat_server.network.weights.values import Located
 from nasfeat_server.rpc.convert import identity_message, model_message
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.server import RpcServer
@@ -89,11 +90,13 @@ class App:
             rpc = RpcServer(listen=config.listen, limits=config.limits)
             stack.push_async_callback(rpc.stop, 0)
             self.listening = rpc.bind()
-            weights = await _unless(stop, locate_weights(config))
-            if weights is None:
+            loading = await _unless(stop, prepare_model(config))
+            if loading is None:
                 return
-            core = self._core(weights.spec, stack)
-            await self._keep_replicas(placements, weights, core, rpc, stop)
+            if loading.artifact:
+                stack.enter_context(Hold(loading.artifact))
+            core = self._core(loading.model.spec, stack)
+            await self._keep_replicas(placements, loading, core, rpc, stop)
 
     def _core(self, spec: NetworkSpec, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> "_Core":
         config = self.config
@@ -125,7 +128,12 @@ class App:
         )
 
     async def _keep_replicas(
-        self, placements: tuple[Placement, ...], weights: Located, core: "_Core", rpc: RpcServer, stop: asyncio.Event
+        self,
+        placements: tuple[Placement, ...],
+        loading: EngineOptions,
+        core: "_Core",
+        rpc: RpcServer,
+        stop: asyncio.Event,
     ) -> None:
         async with _refusals_alone(), asyncio.TaskGroup() as tasks:
             warm: asyncio.Queue[int] = asyncio.Queue()
@@ -134,7 +142,7 @@ class App:
                 policy=RestartPolicy(
                     quarantine_after=self.config.quarantine_after, quarantine_s=self.config.quarantine_s
                 ),
-                make=lambda placement: self._replica(placement, weights, core.arena),
+                make=lambda placement: self._replica(placement, loading, core.arena),
                 serve=core.dispatcher.serve,
                 observer=self._observer,
                 on_change=warm.put_nowait,
@@ -201,17 +209,13 @@ class App:
             observer=self._observer,
         )
 
-    def _replica(self, placement: Placement, weights: Located, arena: Arena) -> Replica:
-        config = self.config
-        options = EngineOptions(
-            engine=config.engine,
-            model=weights,
-            run_module_graph=config.run_module_graph,
-            cores=placement.cores,
-            batch_buckets=config.batch_buckets,
-        )
+    def _replica(self, placement: Placement, loading: EngineOptions, arena: Arena) -> Replica:
         return Replica(
-            placement=placement, options=options, arena=arena, hang_s=config.hang_s, start_limit_s=config.start_limit_s
+            placement=placement,
+            options=dataclasses.replace(loading, cores=placement.cores),
+            arena=arena,
+            hang_s=self.config.hang_s,
+            start_limit_s=self.config.start_limit_s,
         )
 
 

@@ -77,7 +77,8 @@ class ServerConfig:
         run_module_graph: run the graph that the weights' module brings, in place of our own.
         cache: where downloads are kept; None for the user's cache directory.
         model_version: the operator's name for the weights, told in every result.
-        engine: "tensorflow" or "fake".
+        engine: one of `nasfeat_server.engine.choice.ENGINES`, or "auto" for the fastest that there is.
+        precision: the arithmetic; one of `nasfeat_server.engine.choice.PRECISIONS`.
         devices: names like "cpu:0" and "gpu:1"; one replica each.
         listen: where gRPC is served.
         metrics: where Prometheus metrics are served over HTTP.
@@ -100,7 +101,8 @@ class ServerConfig:
     run_module_graph: bool = False
     cache: Path | None = None
     model_version: str = "1"
-    engine: str = "tensorflow"
+    engine: str = "auto"
+    precision: str = "fp32"
     devices: tuple[str, ...] = ("cpu:0",)
     listen: Endpoint = Endpoint(host="127.0.0.1", port=50051)
     metrics: Endpoint = Endpoint(host="127.0.0.1", port=9464)

@@ -1,4 +1,4 @@
-"""`make bench`: what nasfeat adds to the bare engine, and to bare grpc; and what live streams get of it.
+"""`make bench`: what nasfeat adds to the bare engine and to bare grpc, what live streams get, how fast engines are.
 
 Ratios count, absolute figures are the machine's. Each figure and its reference are measured in turns within one run, so
 that a machine whose speed drifts changes both.
@@ -9,61 +9,32 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 import live
+from engine_table import EngineProcess, measure_engines
 from measure import Program, photographs, program, pump
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from nasfeat_client import AsyncFeatureClient, OverloadPolicy
+from nasfeat_server.engine.choice import choose_engine
 
 _HERE = Path(__file__).parent
 _SERVER = Path(sys.executable).with_name("nasfeat-server")
+_PARTS = ("serving", "live", "server", "engines")
+_WAYS = (
+    ("openvino", "fp32"),
+    ("tensorflow", "fp32"),
+    ("plain-openvino", "fp32"),
+    ("plain-onnxruntime", "fp32"),
+)
+_BATCHES = (1, 2, 4, 8, 16)
 _ANYWHERE = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--log-level", "info")
-
-
-class _Engine:
-    """The bare engine in a process of its own, asked round by round."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    async def start(cls, variant: str, batch: int) -> "_Engine":
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            _HERE / "engine_alone.py",
-            variant,
-            "random:0",
-            str(batch),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        engine = cls(process)
-        await engine.line()
-        return engine
-
-    async def line(self) -> str:
-        if not self._process.stdout:
-            raise AssertionError("the output is a pipe")
-        line = (await self._process.stdout.readline()).decode()
-        if not line:
-            raise RuntimeError(f"the engine ended with {await self._process.wait()}")
-        return line
-
-    async def images_per_s(self, images: int) -> float:
-        if not self._process.stdin:
-            raise AssertionError("the input is a pipe")
-        self._process.stdin.write(f"{images}\n".encode())
-        return float(await self.line())
-
-    async def stop(self) -> None:
-        self._process.kill()
-        await self._process.wait()
 
 
 async def _through_sdk(address: str, images: int) -> float:
@@ -77,16 +48,21 @@ async def _through_sdk(address: str, images: int) -> float:
         return images / (loop.time() - started_at)
 
 
-async def _engine_rows(table: Table, progress: Progress, *, variant: str, batch: int, images: int, rounds: int) -> None:
+async def _engine_rows(
+    table: Table, progress: Progress, *, variant: str, batch: int, images: int, rounds: int, cache: Path
+) -> None:
     task = progress.add_task(f"NASNet-A {variant}: starting the bare engine and the server", total=2 * rounds)
-    engine = await _Engine.start(variant, batch)
-    options = ("--variant", variant, "--weights", "random:0", "--devices", "cpu:0", "--max-batch", str(batch))
+    way = choose_engine("auto", devices=("cpu:0",), precision="fp32", run_module_graph=False).engine
+    buckets = [1 << power for power in range(batch.bit_length())]
+    engine = await EngineProcess.start(way, variant=variant, batches=buckets, cache=cache)
+    served_as = ("--variant", variant, "--weights", "random:0", "--devices", "cpu:0", "--cache", str(cache))
+    options = (*served_as, "--max-batch", str(batch))
     async with program(_SERVER, *options, *_ANYWHERE) as server:
         await _through_sdk(server.address, 2 * batch)
         bare, served = [], []
         for number in range(rounds):
             progress.update(task, description=f"NASNet-A {variant}: round {number + 1} of {rounds}")
-            bare.append(await engine.images_per_s(images))
+            bare.append(await engine.images_per_s(batch, images))
             progress.advance(task)
             served.append(await _through_sdk(server.address, images))
             progress.advance(task)
@@ -154,28 +130,42 @@ def _add_memory(table: Table, server: Program) -> None:
     table.add_row("  start until ready", f"{server.start_s:.1f} s", "", "")
 
 
-async def _bench(*, variant: str, batch: int, images: int, frames: int, rounds: int) -> None:
+async def _bench(
+    *, only: tuple[str, ...], variant: str, batch: int, images: int, frames: int, rounds: int, cache: Path
+) -> None:
     console = Console(width=124)
     cores = len(os.sched_getaffinity(0))
     table = Table(title=f"nasfeat on {cores} cores, {platform.machine()}, Python {platform.python_version()}")
     for heading in ("what", "nasfeat", "reference", "ratio: median (range)"):
         table.add_column(heading, no_wrap=True)
     with Progress(console=Console(stderr=True)) as progress:
-        await _serving_rows(table, progress, frames=frames, rounds=3 * rounds)
-        await _live_rows(table, progress, rounds=rounds)
-        await _engine_rows(table, progress, variant=variant, batch=batch, images=images, rounds=rounds)
-    console.print(table)
+        if "serving" in only:
+            await _serving_rows(table, progress, frames=frames, rounds=3 * rounds)
+        if "live" in only:
+            await _live_rows(table, progress, rounds=rounds)
+        if "server" in only:
+            await _engine_rows(table, progress, variant=variant, batch=batch, images=images, rounds=rounds, cache=cache)
+        if "engines" in only:
+            engines = await measure_engines(
+                progress, ways=_WAYS, variant=variant, batches=_BATCHES, rounds=rounds, cache=cache
+            )
+    if table.rows:
+        console.print(table)
+    if "engines" in only:
+        console.print(engines)
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--variant", default="large", help="The network for the engine's rows.")
-@click.option("--batch", default=4, help="The batch size of the engine's rows.")
-@click.option("--images", default=40, help="Images in a round of the engine's rows.")
+@click.option("--only", multiple=True, type=click.Choice(_PARTS), default=_PARTS, help="A part; may be repeated.")
+@click.option("--variant", default="large", help="The network for the engines' rows.")
+@click.option("--batch", default=4, help="The batch size through the server.")
+@click.option("--images", default=40, help="Images in a round through the server.")
 @click.option("--frames", default=1000, help="Frames in a round of the serving rows.")
-@click.option("--rounds", default=5, help="Rounds of the engine's rows; the serving rows take three times as many.")
-def main(**options: int | str) -> None:
-    """Measure nasfeat against its references, print a table."""
-    asyncio.run(_bench(**options))  # type: ignore[arg-type]
+@click.option("--rounds", default=5, help="Rounds of the engines' rows; the serving rows take three times as many.")
+def main(**options: Any) -> None:
+    """Measure nasfeat against its references, print tables."""
+    with tempfile.TemporaryDirectory() as cache:
+        asyncio.run(_bench(**options, cache=Path(cache)))
 
 
 if __name__ == "__main__":

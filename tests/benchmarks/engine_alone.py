@@ -1,41 +1,108 @@
-"""The reference for what the server adds: the engine alone in its process, driven in a loop, no server.
+"""One way to run the network, alone in its process: our engines as a replica has them, or a runtime as it comes.
 
-Prints the images a second of each round asked for on standard input, one number of images a line.
+Says that it is ready, then for each line `BATCH IMAGES` on standard input the images a second of that round. Engines
+are compared to `plain-openvino` and `plain-onnxruntime`: the exported ONNX model, with the runtime's own settings.
 """
 
+import asyncio
+import dataclasses
+import functools
+import importlib
 import os
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from measure import photographs
 
-from nasfeat_server.engine.engines.tensorflow import create
-from nasfeat_server.engine.interface import EngineOptions
+from nasfeat_server.config import ServerConfig
+from nasfeat_server.engine.preparing import prepare_model
 from nasfeat_server.network.outputs import FEATURE_VECTOR
-from nasfeat_server.network.weights.locate import locate
+
+Run = Callable[[npt.NDArray[np.uint8]], Any]
 
 
 def main() -> None:
-    """Load what the arguments say (variant, weights, batch size), then run rounds until the input ends."""
-    variant, weights, batch = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    options = EngineOptions(
-        engine="tensorflow",
-        model=locate(weights, variant),
-        run_module_graph=False,
-        cores=tuple(sorted(os.sched_getaffinity(0))),
-        batch_buckets=(batch,),
-    )
-    engine = create(options)
-    engine.load()
-    engine.warm_up(batch)
-    images = photographs(batch)
-    print("serving engine on none, metrics on none", flush=True)
+    """Load what the arguments say: the way, the variant, the batch sizes, the precision, a directory for a cache."""
+    way, variant, batches, precision, cache = sys.argv[1:]
+    sizes = tuple(int(size) for size in batches.split(","))
+    if way.startswith("plain-"):
+        run = _plain(way.removeprefix("plain-"), variant, sizes, Path(cache))
+    else:
+        run = _engine(way, variant, sizes, precision, Path(cache))
+    images = photographs(max(sizes), _SIZES[variant])
+    for size in sizes:
+        run(images[:size])
+    print("ready", flush=True)
     for line in sys.stdin:
-        rounds = max(int(line) // batch, 1)
+        size, count = (int(word) for word in line.split())
+        rounds = max(count // size, 1)
         started_at = time.perf_counter()
         for _ in range(rounds):
-            engine.run(images, (FEATURE_VECTOR,))
-        print(rounds * batch / (time.perf_counter() - started_at), flush=True)
+            run(images[:size])
+        print(rounds * size / (time.perf_counter() - started_at), flush=True)
+
+
+_SIZES = {"large": 331, "mobile": 224, "cifar": 32}
+
+
+def _engine(name: str, variant: str, sizes: tuple[int, ...], precision: str, cache: Path) -> Run:
+    config = ServerConfig(
+        engine=name,
+        weights="random:0",
+        variant=variant,
+        max_batch_size=max(sizes),
+        slots=max(sizes),
+        precision=precision,
+        cache=cache,
+    )
+    options = asyncio.run(prepare_model(config))
+    options = dataclasses.replace(options, cores=tuple(sorted(os.sched_getaffinity(0))))
+    engine = importlib.import_module(f"nasfeat_server.engine.engines.{name}").create(options)
+    engine.load()
+    return lambda images: engine.run(images, (FEATURE_VECTOR,))
+
+
+def _plain(runtime: str, variant: str, sizes: tuple[int, ...], cache: Path) -> Run:
+    path = cache / f"{variant}.onnx" / "model.onnx"
+    if not path.exists():
+        _export(variant, path.parent)
+    make = {"openvino": _openvino, "onnxruntime": _onnxruntime}[runtime]
+    compiled = make(path, sizes)
+    return lambda images: compiled[len(images)](images.astype(np.float32) / np.float32(255))
+
+
+def _export(variant: str, directory: Path) -> None:
+    from nasfeat_server.network.export import write_module
+    from nasfeat_server.network.weights import load_weights
+
+    write_module(load_weights("random:0", variant), directory, form="onnx")
+
+
+def _openvino(path: Path, sizes: tuple[int, ...]) -> dict[int, Callable[[Any], Any]]:
+    import openvino
+
+    core, compiled = openvino.Core(), {}
+    for size in sizes:
+        model = core.read_model(path)
+        model.reshape([size, *(dimension.get_length() for dimension in model.input().partial_shape[1:])])
+        compiled[size] = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    return {size: functools.partial(_run_openvino, one) for size, one in compiled.items()}
+
+
+def _run_openvino(compiled: Any, images: Any) -> Any:
+    return compiled({"images": images})[FEATURE_VECTOR]
+
+
+def _onnxruntime(path: Path, sizes: tuple[int, ...]) -> dict[int, Callable[[Any], Any]]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return dict.fromkeys(sizes, lambda images: session.run([FEATURE_VECTOR], {"images": images}))
 
 
 if __name__ == "__main__":

@@ -74,9 +74,9 @@ async def program(*command: str | Path) -> AsyncIterator[Program]:
         await reading
 
 
-def photographs(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Make `count` distinct images of the network's size: uint8 [count, 331, 331, 3]."""
-    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+def photographs(count: int, size: int = SIZE) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Make `count` distinct images of the network's size: uint8 [count, size, size, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

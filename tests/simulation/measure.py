@@ -5,6 +5,7 @@ It prints one entry of the file. All sizes are measured in turns, so that a mach
 the figure of each is the median of its rounds.
 """
 
+import importlib
 import json
 import os
 import platform
@@ -18,19 +19,28 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from nasfeat_server.engine.engines.tensorflow import create
+from nasfeat_server.engine.choice import choose_engine
 from nasfeat_server.engine.interface import EngineOptions
+from nasfeat_server.engine.preparer import prepare
 from nasfeat_server.network.outputs import FEATURE_VECTOR
 from nasfeat_server.network.weights.locate import locate
 
 
 def measure(variant: str, sizes: tuple[int, ...], rounds: int) -> dict[int, float]:
-    """Give the median seconds of a batch of each of `sizes`, with the tensorflow engine and random weights."""
+    """Give the median seconds of a batch of each of `sizes`, with the fastest engine and random weights."""
     cores = tuple(sorted(os.sched_getaffinity(0)))
     model = locate("random:0", variant)
-    engine = create(
-        EngineOptions(engine="tensorflow", model=model, run_module_graph=False, cores=cores, batch_buckets=sizes)
+    choice = choose_engine("auto", devices=("cpu:0",), precision="fp32", run_module_graph=False)
+    artifact = prepare(model, engine=choice.engine, precision="fp32", buckets=sizes, cache=None, report=print)
+    options = EngineOptions(
+        engine=choice.engine,
+        model=model,
+        run_module_graph=False,
+        cores=cores,
+        batch_buckets=sizes,
+        artifact=str(artifact),
     )
+    engine = importlib.import_module(f"nasfeat_server.engine.engines.{choice.engine}").create(options)
     engine.load()
     shape = (model.spec.image_size, model.spec.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, (max(sizes), *shape), np.uint8)

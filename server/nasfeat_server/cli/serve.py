@@ -8,6 +8,7 @@ import click
 from nasfeat_server.app import main
 from nasfeat_server.cli.options import network_options
 from nasfeat_server.config import Endpoint, RequestLimits, ServerConfig
+from nasfeat_server.engine.choice import AUTO, ENGINES
 from nasfeat_server.engine.devices import available_devices
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.telemetry import logging
@@ -35,9 +36,10 @@ _LARGEST_BATCH = {"cpu": 4, "gpu": 32}
 )
 @click.option(
     "--engine",
-    type=click.Choice(["tensorflow", "fake"]),
+    type=click.Choice([AUTO, *ENGINES]),
     default=_DEFAULTS.engine,
-    help="What computes; 'fake' computes nothing and measures what serving costs.",
+    help="What computes; 'auto' takes the fastest that is installed, 'fake' computes nothing and measures what serving "
+    "costs.",
 )
 @click.option("--listen", default=str(_DEFAULTS.listen), metavar="HOST:PORT", help="Where gRPC is served.")
 @click.option("--metrics", default=str(_DEFAULTS.metrics), metavar="HOST:PORT", help="Where Prometheus scrapes.")

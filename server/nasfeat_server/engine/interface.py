@@ -6,7 +6,7 @@ sees of a replica: asynchronous, in the server's process, and free of any framew
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,9 @@ class EngineOptions:
         model: the network and where its weights are.
         run_module_graph: run the graph that the weights' module brings, in place of our own.
         cores: the CPU cores this replica is pinned to; empty leaves the choice to the system.
-        batch_buckets: the batch sizes to prepare, ascending.
+        batch_buckets: the batch sizes to warm, ascending.
+        precision: the arithmetic; one of `nasfeat_server.engine.choice.PRECISIONS`.
+        artifact: the directory of what was prepared for this engine; None where nothing is.
     """
 
     engine: str
@@ -34,6 +36,8 @@ class EngineOptions:
     run_module_graph: bool
     cores: tuple[int, ...]
     batch_buckets: tuple[int, ...]
+    precision: str = "fp32"
+    artifact: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,12 @@ class ModelDescription:
     labels: tuple[str, ...]
 
 
+def description_of(document: Mapping[str, Any]) -> ModelDescription:
+    """Make a `ModelDescription` of its fields as JSON has them."""
+    shapes = {name: tuple(shape) for name, shape in document["output_shapes"].items()}
+    return ModelDescription(**{**document, "output_shapes": shapes, "labels": tuple(document["labels"])})
+
+
 class Engine(Protocol):
     """A network on a device, inside a replica's process. Not thread-safe."""
 
@@ -92,7 +102,8 @@ class Engine(Protocol):
             outputs: names among the description's `output_shapes`.
 
         Returns:
-            For each name float32 [N, ...] of the described shape.
+            For each name float32 [N, ...] of the described shape: views of the engine's memory that hold until it runs
+            again, so that an output is copied once, to its slot.
 
         Raises:
             MemoryError: the device has not the memory for this batch; the engine lives.

@@ -15,7 +15,7 @@ from typing import Any
 
 from nasfeat_server.engine.arena import Arena
 from nasfeat_server.engine.devices import Placement
-from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, description_of
 from nasfeat_server.errors import ConfigurationError, DeviceMemoryError, ExecutionFailedError, ReplicaLostError
 
 _log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Replica:
                 raise ConfigurationError(message["refused"])
             else:
                 self._max_batch_size = message["max_batch_size"]
-                return _description_of(message["loaded"])
+                return description_of(message["loaded"])
 
     async def run(self, slots: Sequence[int], outputs: Sequence[Outputs]) -> float:
         """Run one batch; see `Executor.run`."""
@@ -192,8 +192,3 @@ class Replica:
     def _kill(self) -> None:
         if self._process and self._process.returncode is None:
             self._process.send_signal(signal.SIGKILL)
-
-
-def _description_of(document: dict[str, Any]) -> ModelDescription:
-    shapes = {name: tuple(shape) for name, shape in document.pop("output_shapes").items()}
-    return ModelDescription(output_shapes=shapes, labels=tuple(document.pop("labels")), **document)

@@ -3,6 +3,7 @@
 TensorFlow is imported when a network is built, not with this package.
 """
 
+import sys
 from typing import TYPE_CHECKING
 
 from nasfeat_server.network.spec import VARIANTS, NetworkSpec, find_spec
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     import keras
 
     from nasfeat_server.network.inference import Network
+
+# OpenVINO reports its use from a fork of the process, which holds TensorFlow's threads and locks by then: the copy may
+# never wake. Without this package it reports nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = ["VARIANTS", "NetworkSpec", "build", "find_spec", "load"]
 

@@ -1,25 +1,38 @@
 """The default engine: the folded network as one TensorFlow graph, on a CPU or a GPU."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from nasfeat_server.engine.engines.parts import (
+    VECTORS,
+    black_images,
+    describe,
+    read_description,
+    read_parameters,
+    write_parameters,
+)
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
-from nasfeat_server.network.folded.fold import fold
 from nasfeat_server.network.folded.tensor_operations import FoldedOperations
 from nasfeat_server.network.module_graph import open_module_graph
-from nasfeat_server.network.outputs import FEATURE_VECTOR, LOGITS, MEAN, PREDICTIONS, output_shapes
+from nasfeat_server.network.outputs import FEATURE_VECTOR, LOGITS, MEAN
 from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.network.walk import walk
 from nasfeat_server.network.weights.read import read_weights
 from nasfeat_server.network.weights.values import Weights
 
 _Compute = Callable[[Any, Outputs], Mapping[str, Any]]
-_VECTORS = frozenset({FEATURE_VECTOR, LOGITS, PREDICTIONS})
+
+
+def prepare(weights: Weights, precision: str, buckets: Sequence[int], directory: Path) -> None:
+    """Write the folded parameters into an artifact."""
+    del precision, buckets
+    write_parameters(weights, directory)
 
 
 class TensorFlowEngine:
@@ -37,30 +50,24 @@ class TensorFlowEngine:
         self._compute: _Compute | None = None
 
     def load(self) -> ModelDescription:
-        """Read and fold the weights, put them on the device and trace the graph.
+        """Put the prepared parameters on the device and trace the graph.
 
         Raises:
             WeightsError: the weights cannot be had or do not fit the network.
         """
         _configure(self._options)
-        weights = read_weights(self._options.model)
         if self._options.run_module_graph:
             module = open_module_graph(self._options.model)
             self._compute = module.run
-            return _describe(weights, module.output_shapes)
-        spec, classifier = weights.spec, weights.has_classifier
-        description = _describe(weights, output_shapes(spec, classifier=classifier))
-        folded = fold(spec, dict(weights.variables))
-        del weights
-        # One by one, so that the arrays and the variables are never all held at once.
-        parameters = {name: tf.Variable(folded.pop(name), trainable=False) for name in tuple(folded)}
-        self._compute = _graphs(spec, parameters, tuple(description.output_shapes))
+            return describe(read_weights(self._options.model), "fp32", module.output_shapes)
+        description = read_description(self._options)
+        parameters = {name: tf.Variable(value, trainable=False) for name, value in read_parameters(self._options)}
+        self._compute = _graphs(self._options.model.spec, parameters, tuple(description.output_shapes))
         return description
 
     def warm_up(self, batch_size: int) -> None:
         """Run once over black images."""
-        spec = self._options.model.spec
-        self.run(np.zeros((batch_size, spec.image_size, spec.image_size, 3), np.uint8), (FEATURE_VECTOR,))
+        self.run(black_images(self._options, batch_size), (FEATURE_VECTOR,))
 
     def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
         """Compute `outputs` of uint8 RGB images [N, H, W, 3]."""
@@ -89,29 +96,13 @@ def _configure(options: EngineOptions) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
 
 
-def _describe(weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> ModelDescription:
-    spec = weights.spec
-    return ModelDescription(
-        name=spec.name,
-        weights_digest=weights.digest,
-        weights_source=weights.source,
-        trained=weights.trained,
-        precision="fp32",
-        wiring=spec.wiring,
-        image_height=spec.image_size,
-        image_width=spec.image_size,
-        output_shapes=shapes,
-        labels=weights.labels if weights.has_classifier else (),
-    )
-
-
 def _graphs(spec: NetworkSpec, parameters: Mapping[str, Any], outputs: Outputs) -> _Compute:
     """Trace the graph of the vectors, and when the first activation is asked for, that of everything."""
-    vectors = _graph(spec, parameters, tuple(name for name in outputs if name in _VECTORS))
+    vectors = _graph(spec, parameters, tuple(name for name in outputs if name in VECTORS))
     make_everything = functools.cache(lambda: _graph(spec, parameters, outputs))
 
     def compute(images: Any, wanted: Outputs) -> Mapping[str, Any]:
-        graph = vectors if _VECTORS.issuperset(wanted) else make_everything()
+        graph = vectors if VECTORS.issuperset(wanted) else make_everything()
         results: Mapping[str, Any] = graph(images)
         return results
 

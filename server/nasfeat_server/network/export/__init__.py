@@ -4,7 +4,6 @@ What each form needs is imported when it is written, not with this package.
 """
 
 import importlib
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +16,6 @@ from nasfeat_server.network.card import ModelCard, read_card, write_card
 from nasfeat_server.network.weights import Weights
 
 __all__ = ["Form", "write_module"]
-
-# OpenVINO reports its use from a fork of the process, which holds TensorFlow's threads and locks by then: the copy may
-# never wake. Without this package it reports nothing.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 Form = Literal["hub", "savedmodel", "onnx", "openvino"]
 

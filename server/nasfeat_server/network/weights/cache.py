@@ -18,6 +18,13 @@ from nasfeat_server.network.weights.values import Report
 MIB = 2**20
 
 
+def default_cache() -> Path:
+    """Name the directory in the user's cache directory that is taken if none is given."""
+    import pooch  # noqa: PLC0415 - not needed where a directory is given
+
+    return Path(pooch.os_cache("nasfeat"))
+
+
 @contextlib.contextmanager
 def exclusive(path: Path, waiting: str, report: Report) -> Iterator[None]:
     """Let one process at a time make `path`; the others report `waiting` and wait.

@@ -8,6 +8,7 @@ from pathlib import Path
 from nasfeat_server.errors import WeightsError
 from nasfeat_server.network.card import read_card
 from nasfeat_server.network.spec import NetworkSpec, find_spec
+from nasfeat_server.network.weights.cache import default_cache, unpack
 from nasfeat_server.network.weights.slim import find_checkpoint, is_checkpoint
 from nasfeat_server.network.weights.values import Located, Report
 
@@ -92,9 +93,7 @@ def _usable(path: Path, cache_dir: Path | None, report: Report) -> Path:
     if _is_keras(path):
         return path
     if _start(path).startswith(_GZIP) or path.suffix == ".tar":
-        from nasfeat_server.network.weights.cache import unpack  # noqa: PLC0415 - needed for archives alone
-
-        return _usable(unpack(path, cache_dir or _default_cache(), report), cache_dir, report)
+        return _usable(unpack(path, cache_dir or default_cache(), report), cache_dir, report)
     raise WeightsError(f"{path} is neither an archive nor a Keras file (it begins with {_start(path)!r}); {_ALLOWED}")
 
 
@@ -112,7 +111,7 @@ def _fetch(source: str, spec: NetworkSpec, cache_dir: Path | None, report: Repor
         from nasfeat_server.network.weights.hub import resolve  # noqa: PLC0415 - brings TensorFlow
 
         return resolve(source.removeprefix("hub:"), report)
-    cache = cache_dir or _default_cache()
+    cache = cache_dir or default_cache()
     if source == "published":
         from nasfeat_server.network.weights.published import find_published  # noqa: PLC0415 - brings TensorFlow
 
@@ -120,9 +119,3 @@ def _fetch(source: str, spec: NetworkSpec, cache_dir: Path | None, report: Repor
     from nasfeat_server.network.weights.download import fetch  # noqa: PLC0415 - not needed for what is here
 
     return fetch(source, cache, report=report)
-
-
-def _default_cache() -> Path:
-    import pooch  # noqa: PLC0415 - not needed for what is here
-
-    return Path(pooch.os_cache("nasfeat"))

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from nasfeat_server.config import ServerConfig
-from nasfeat_server.engine.locating import locate_weights
+from nasfeat_server.engine.preparing import prepare_model
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.spec import VARIANTS, find_spec
 
@@ -19,14 +19,16 @@ FOLDER = Path(__file__).parents[1] / "data" / "oracle" / "tiny_cifar"
 async def test_what_is_found_comes_back_whole() -> None:
     """The source as named, the place, the spec and its wiring cross the process."""
     config = ServerConfig(weights=str(FOLDER / "model.ckpt"), variant=str(FOLDER / "spec.json"), keras_wiring=True)
-    located = await locate_weights(config)
+    located = (await prepare_model(config)).model
     assert (located.source, located.trained, located.spec.wiring) == (config.weights, True, "keras")
     assert located.spec.num_cells == find_spec(str(config.variant)).num_cells
 
 
 async def test_without_a_variant_it_is_large() -> None:
     """Random weights say nothing of their network."""
-    assert (await locate_weights(ServerConfig(weights="random:0"))).spec == VARIANTS["large"]
+    assert (await prepare_model(ServerConfig(weights="random:0", run_module_graph=True))).model.spec == VARIANTS[
+        "large"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -36,14 +38,14 @@ async def test_without_a_variant_it_is_large() -> None:
 async def test_a_refusal_has_the_words_of_the_network_package(weights: str, variant: str, message: str) -> None:
     """What is wrong with the source or the variant reaches the operator, without a group around it."""
     with pytest.raises(ConfigurationError, match=message):
-        await locate_weights(ServerConfig(weights=weights, variant=variant))
+        await prepare_model(ServerConfig(weights=weights, variant=variant))
 
 
 async def test_a_process_that_dies_is_a_refusal_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server does not hang when the process says nothing."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ConfigurationError, match="process that looks for the weights died"):
-        await locate_weights(ServerConfig(weights="random:0"))
+    with pytest.raises(ConfigurationError, match="process that prepares the model died"):
+        await prepare_model(ServerConfig(weights="random:0"))
 
 
 async def test_stopping_meanwhile_leaves_no_process(
@@ -55,7 +57,7 @@ async def test_stopping_meanwhile_leaves_no_process(
     slow.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(slow))
     caplog.set_level(logging.INFO)
-    looking = asyncio.ensure_future(locate_weights(ServerConfig()))
+    looking = asyncio.ensure_future(prepare_model(ServerConfig()))
     while "weights: 5 of 300 MiB" not in caplog.text:  # noqa: ASYNC110 - a log has no event
         await asyncio.sleep(0.005)
     looking.cancel()

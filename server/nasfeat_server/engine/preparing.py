@@ -1,0 +1,101 @@
+"""Before any replica starts: the weights are found and prepared, in a process that may bring frameworks along."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import tempfile
+from typing import Any
+
+from nasfeat_server.config import ServerConfig
+from nasfeat_server.engine.choice import FAKE, choose_engine
+from nasfeat_server.engine.interface import EngineOptions
+from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.network.spec import find_spec
+from nasfeat_server.network.weights.values import Located, located_of
+
+_log = logging.getLogger(__name__)
+
+
+async def prepare_model(config: ServerConfig) -> EngineOptions:
+    """Choose the engine, fetch the weights that `config` names if they are not on this machine, and prepare them.
+
+    Returns:
+        What every replica loads; which cores it may use is up to its placement.
+
+    Raises:
+        ConfigurationError: the engine is not installed, or the weights cannot be had or not be prepared.
+    """
+    choice = choose_engine(
+        config.engine, devices=config.devices, precision=config.precision, run_module_graph=config.run_module_graph
+    )
+    _log.info("engine: %s, %s", choice.engine, choice.why)
+    if choice.engine == FAKE:
+        model, artifact = _nothing(config), None
+    else:
+        model, artifact = await _prepare(config, choice.engine)
+    return EngineOptions(
+        engine=choice.engine,
+        model=model,
+        run_module_graph=config.run_module_graph,
+        precision=config.precision,
+        artifact=artifact,
+        cores=(),
+        batch_buckets=config.batch_buckets,
+    )
+
+
+def _nothing(config: ServerConfig) -> Located:
+    spec = find_spec(config.variant or "large")
+    return Located(source=config.weights, location=config.weights, spec=spec, labels=(), trained=False)
+
+
+async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | None]:
+    preparation = {"engine": engine, "precision": config.precision, "buckets": config.batch_buckets}
+    order = {
+        "source": config.weights,
+        "variant": config.variant,
+        "keras_wiring": config.keras_wiring,
+        "cache": str(config.cache) if config.cache else None,
+        "preparation": None if config.run_module_graph else preparation,
+    }
+    with tempfile.TemporaryFile() as words:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "nasfeat_server.engine.preparer",
+            json.dumps(order),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=words,
+            limit=2**20,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
+            start_new_session=True,
+        )
+        try:
+            answer = await _answer(process)
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        words.seek(0)
+        last_words = words.read()[-4096:].decode(errors="replace")
+    _log.debug("preparing the model wrote: %s", last_words)
+    if answer is None:
+        raise ConfigurationError(f"the process that prepares the model died; it last wrote:\n{last_words}")
+    return answer
+
+
+async def _answer(process: asyncio.subprocess.Process) -> tuple[Located, str | None] | None:
+    if not process.stdout:
+        raise AssertionError("the output is a pipe")
+    async for line in process.stdout:
+        message: dict[str, Any] = json.loads(line)
+        if "progress" in message:
+            _log.info("weights: %s", message["progress"])
+        elif "refused" in message:
+            raise ConfigurationError(message["refused"])
+        else:
+            return located_of(message["located"]), message["artifact"]
+    return None
