@@ -19,6 +19,7 @@ from nasfeat_client.types import (
     ModelIdentity,
     ModelInfo,
     OverloadPolicy,
+    PrecisionCheck,
     Priority,
     ResultSource,
     StreamGrant,
@@ -143,6 +144,7 @@ def model_of(message: feature_service_pb2.Model) -> ModelInfo:
         outputs=tuple(message.outputs),
         output_shapes={shape.output: tuple(shape.shape) for shape in message.output_shapes},
         labels=tuple(message.labels),
+        precision_check=_precision_check_of(message),
         limits=Limits(
             max_image_bytes=limits.max_image_bytes,
             max_image_pixels=limits.max_image_pixels,
@@ -153,6 +155,13 @@ def model_of(message: feature_service_pb2.Model) -> ModelInfo:
             max_streams=limits.max_streams,
         ),
     )
+
+
+def _precision_check_of(message: feature_service_pb2.Model) -> PrecisionCheck | None:
+    if not message.HasField("precision_check"):
+        return None
+    check = message.precision_check
+    return PrecisionCheck(images=check.images, mean_cosine=check.mean_cosine, min_cosine=check.min_cosine)
 
 
 def _array_of(feature: feature_pb2.Feature) -> Array:

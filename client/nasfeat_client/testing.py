@@ -140,6 +140,8 @@ class FakeFeatureServer:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+                # As the server does: a client that waits long on a quiet stream is not sent away for its pings.
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             )
         )
         add_FeatureServiceServicer_to_server(FakeServicer(self._served), self._server)

@@ -224,6 +224,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionCheck:
+    """How feature vectors in a model's precision compare to those in fp32, measured when the server started.
+
+    Attributes:
+        images: pictures that were compared.
+        mean_cosine: the mean cosine between the feature vectors.
+        min_cosine: the least.
+    """
+
+    images: int
+    mean_cosine: float
+    min_cosine: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """What a model takes and gives.
 
@@ -237,6 +252,7 @@ class ModelInfo:
         output_shapes: the shape of each of `outputs` for one image: [length] or [rows, columns, channels]; empty if
             the server, an older one, does not say.
         labels: the names of the classifier's classes, in order; empty without a classifier or without names.
+        precision_check: how the precision compares to fp32; None for fp32.
         limits: what one call and one stream may ask for.
     """
 
@@ -249,4 +265,5 @@ class ModelInfo:
     # A plain dict inside: `dataclasses.asdict` and pickle cannot copy a read-only view.
     output_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     labels: tuple[str, ...] = ()
+    precision_check: PrecisionCheck | None = None
     limits: Limits

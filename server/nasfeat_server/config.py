@@ -79,6 +79,9 @@ class ServerConfig:
         model_version: the operator's name for the weights, told in every result.
         engine: one of `nasfeat_server.engine.choice.ENGINES`, or "auto" for the fastest that there is.
         precision: the arithmetic; one of `nasfeat_server.engine.choice.PRECISIONS`.
+        precision_floor: the mean cosine to fp32's feature vectors below which the server refuses to start.
+        calibration: a folder of pictures to calibrate another precision with and to hold it against fp32 on.
+        xla: let TensorFlow compile its graph with XLA.
         devices: names like "cpu:0" and "gpu:1"; one replica each.
         listen: where gRPC is served.
         metrics: where Prometheus metrics are served over HTTP.
@@ -103,6 +106,9 @@ class ServerConfig:
     model_version: str = "1"
     engine: str = "auto"
     precision: str = "fp32"
+    precision_floor: float = 0.995
+    calibration: Path | None = None
+    xla: bool = False
     devices: tuple[str, ...] = ("cpu:0",)
     listen: Endpoint = Endpoint(host="127.0.0.1", port=50051)
     metrics: Endpoint = Endpoint(host="127.0.0.1", port=9464)
@@ -140,6 +146,11 @@ class ServerConfig:
                 (self.outage_s <= 0, "the time after which an outage is told must be over 0 seconds"),
                 (self.limits.max_streams < 1, "there must be room for 1 stream or more"),
                 (self.limits.max_waiting_images < 0, "the images of calls that may wait must be 0 or more"),
+                (
+                    self.precision != "fp32" and self.calibration is None,
+                    f"{self.precision} is held against fp32 on pictures: name a folder of your own with --calibration",
+                ),
+                (not 0 <= self.precision_floor <= 1, "the floor of a precision must be a cosine from 0 to 1"),
                 (self.cache_bytes < 0, "the cache must have 0 bytes or more"),
             )
             if fails

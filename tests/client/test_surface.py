@@ -45,6 +45,7 @@ _EXPORTS = {
     "Limits",
     "ModelIdentity",
     "ModelInfo",
+    "PrecisionCheck",
     "ModelNotFoundError",
     "NasfeatError",
     "NotSupportedError",

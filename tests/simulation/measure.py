@@ -21,9 +21,9 @@ from rich.progress import track
 
 from nasfeat_server.engine.choice import choose_engine
 from nasfeat_server.engine.interface import EngineOptions
-from nasfeat_server.engine.preparer import prepare
 from nasfeat_server.network.outputs import FEATURE_VECTOR
 from nasfeat_server.network.weights.locate import locate
+from nasfeat_server.preparer import prepare
 
 
 def measure(variant: str, sizes: tuple[int, ...], rounds: int) -> dict[int, float]:

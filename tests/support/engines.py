@@ -5,17 +5,31 @@ import importlib
 from typing import Any
 
 from nasfeat_server.engine.interface import EngineOptions
-from nasfeat_server.engine.preparer import prepare
 from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.network.weights.locate import locate
+from nasfeat_server.preparer import prepare
 
 
 def options_of(
-    engine: str, weights: str, variant: str | NetworkSpec = "large", *, precision: str = "fp32", **changes: Any
+    engine: str,
+    weights: str,
+    variant: str | NetworkSpec = "large",
+    *,
+    precision: str = "fp32",
+    calibration: str | None = None,
+    **changes: Any,
 ) -> EngineOptions:
     """Prepare `weights` for `engine` in the default cache, and give the options of a replica that serves them."""
     located = locate(weights, variant)
-    artifact = prepare(located, engine=engine, precision=precision, buckets=(1, 2, 4), cache=None, report=print)
+    artifact = prepare(
+        located,
+        engine=engine,
+        precision=precision,
+        buckets=(1, 2, 4),
+        calibration=calibration,
+        cache=None,
+        report=print,
+    )
     made = EngineOptions(
         engine=engine,
         model=located,

@@ -63,6 +63,12 @@ def print_model(model: ModelInfo, *, as_json: bool) -> None:
     table.add_column(overflow="fold")
     flat = described.pop("identity") | described | described.pop("limits")
     flat["labels"] = len(model.labels)
+    check = model.precision_check
+    flat["precision_check"] = (
+        f"cosine to fp32 {check.mean_cosine:.4f} in the mean, {check.min_cosine:.4f} at least, {check.images} pictures"
+        if check
+        else "none"
+    )
     flat["wiring"] = model.identity.wiring or "not told"
     flat["max_result_bytes"] = model.limits.max_result_bytes or "not told"
     for name in ("limits", "outputs", "output_shapes"):

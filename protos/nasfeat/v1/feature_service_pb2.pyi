@@ -705,6 +705,7 @@ class Model(_message.Message):
     OUTPUT_SHAPES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     IMAGE_CHANNELS_FIELD_NUMBER: _builtins.int
+    PRECISION_CHECK_FIELD_NUMBER: _builtins.int
     image_height: _builtins.int
     """Rows of the input after resizing."""
     image_width: _builtins.int
@@ -733,6 +734,10 @@ class Model(_message.Message):
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The classifier's classes in order; empty without a classifier, or where the weights came without names."""
 
+    @_builtins.property
+    def precision_check(self) -> Global___PrecisionCheck:
+        """How the precision compares to fp32, if it is another."""
+
     def __init__(
         self,
         *,
@@ -745,14 +750,45 @@ class Model(_message.Message):
         output_shapes: _abc.Iterable[Global___OutputShape] | None = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         image_channels: _builtins.int = ...,
+        precision_check: Global___PrecisionCheck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits", "precision_check", b"precision_check"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_length", b"feature_length", "identity", b"identity", "image_channels", b"image_channels", "image_height", b"image_height", "image_width", b"image_width", "labels", b"labels", "limits", b"limits", "output_shapes", b"output_shapes", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_length", b"feature_length", "identity", b"identity", "image_channels", b"image_channels", "image_height", b"image_height", "image_width", b"image_width", "labels", b"labels", "limits", b"limits", "output_shapes", b"output_shapes", "outputs", b"outputs", "precision_check", b"precision_check"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class PrecisionCheck(_message.Message):
+    """How feature vectors in the model's precision compare to those in fp32, measured on a device when it started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    MEAN_COSINE_FIELD_NUMBER: _builtins.int
+    MIN_COSINE_FIELD_NUMBER: _builtins.int
+    images: _builtins.int
+    """Pictures that were compared."""
+    mean_cosine: _builtins.float
+    """The mean cosine between the feature vectors."""
+    min_cosine: _builtins.float
+    """The least."""
+    def __init__(
+        self,
+        *,
+        images: _builtins.int = ...,
+        mean_cosine: _builtins.float = ...,
+        min_cosine: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "mean_cosine", b"mean_cosine", "min_cosine", b"min_cosine"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrecisionCheck: _TypeAlias = PrecisionCheck  # noqa: Y015
 
 @_typing.final
 class OutputShape(_message.Message):

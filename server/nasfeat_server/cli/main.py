@@ -8,10 +8,11 @@ import click
 
 from nasfeat_server.cli.serve import serve
 
-# By name, since these two bring TensorFlow, which the server's own process must not load.
+# By name, since some bring TensorFlow, which the server's own process must not load.
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "fine-tune": ("nasfeat_server.cli.fine_tune", "fine_tune"),
+        "validate": ("nasfeat_server.cli.validate", "validate"),
         "export": ("nasfeat_server.cli.export", "export"),
     }
 )

@@ -6,10 +6,8 @@ from typing import Any
 import click
 
 from nasfeat_server.app import main
-from nasfeat_server.cli.options import network_options
+from nasfeat_server.cli.options import device_names, engine_options, network_options
 from nasfeat_server.config import Endpoint, RequestLimits, ServerConfig
-from nasfeat_server.engine.choice import AUTO, ENGINES
-from nasfeat_server.engine.devices import available_devices
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.telemetry import logging
 
@@ -21,26 +19,13 @@ _LARGEST_BATCH = {"cpu": 4, "gpu": 32}
 
 @click.command
 @network_options
+@engine_options
 @click.option(
     "--run-module-graph",
     is_flag=True,
     help="Run the graph that the weights' module brings, in place of our own: slower, to compare.",
 )
 @click.option("--model-version", default=_DEFAULTS.model_version, help="Your name for these weights.")
-@click.option(
-    "--devices",
-    default="auto",
-    metavar="LIST",
-    help="One replica each: cpu:0,cpu:1 share the cores, gpu:0,gpu:1 take a GPU each; 'auto' takes every GPU, or "
-    "cpu:0 if there is none.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice([AUTO, *ENGINES]),
-    default=_DEFAULTS.engine,
-    help="What computes; 'auto' takes the fastest that is installed, 'fake' computes nothing and measures what serving "
-    "costs.",
-)
 @click.option("--listen", default=str(_DEFAULTS.listen), metavar="HOST:PORT", help="Where gRPC is served.")
 @click.option("--metrics", default=str(_DEFAULTS.metrics), metavar="HOST:PORT", help="Where Prometheus scrapes.")
 @click.option("--max-batch", type=int, help="Largest batch, a power of two.  [default: 4 on a CPU, 32 on a GPU]")
@@ -108,7 +93,7 @@ def _config(
     hang: float,
     **options: Any,
 ) -> ServerConfig:
-    names = available_devices() if devices == "auto" else tuple(devices.split(","))
+    names = device_names(devices)
     size = max_batch or _LARGEST_BATCH.get(names[0].partition(":")[0], 4)
     limits = RequestLimits(
         max_image_bytes=options.pop("max_image_mib") * _MIB,

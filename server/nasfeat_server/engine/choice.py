@@ -2,9 +2,11 @@
 
 import importlib.util
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
 
 from nasfeat_server.errors import ConfigurationError
@@ -16,9 +18,9 @@ PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _DEFAULT = "tensorflow"
 _COMPUTES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "tensorflow": {"cpu": ("fp32",), "gpu": ("fp32",)},
-        "openvino": {"cpu": ("fp32",)},
-        FAKE: {"cpu": ("fp32",), "gpu": ("fp32",)},
+        "tensorflow": {"cpu": ("fp32", "bf16"), "gpu": ("fp32", "bf16", "fp16")},
+        "openvino": {"cpu": ("fp32", "bf16", "int8")},
+        FAKE: {"cpu": PRECISIONS, "gpu": PRECISIONS},
     }
 )
 """The precisions that each engine computes in, by kind of device."""
@@ -59,6 +61,12 @@ def choose_engine(wanted: str, *, devices: Sequence[str], precision: str, run_mo
 def engine_version(engine: str) -> str:
     """Name the version of the library behind an engine."""
     return " ".join(version(package) for package in _PACKAGES[engine])
+
+
+def processor() -> str:
+    """Name the instructions of this machine's processor: what is compiled for another may not run here."""
+    found = re.search(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
 
 
 def _fastest(kinds: set[str], precision: str, *, run_module_graph: bool) -> Choice:

@@ -9,7 +9,7 @@ from typing import Any
 
 from nasfeat_server.engine import restarts
 from nasfeat_server.engine.devices import Placement
-from nasfeat_server.engine.interface import Executor, ModelDescription
+from nasfeat_server.engine.interface import Executor, ModelDescription, PrecisionCheck
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.errors import ConfigurationError, ReplicaLostError
 from nasfeat_server.telemetry.events import Observer, ReplicaDied, ReplicaQuarantined, ReplicaReady
@@ -101,12 +101,15 @@ class Fleet:
         try:
             await replica.start()
             tasks.create_task(replica.relay_log())
-            self._agree(await replica.warm_up())
+            description = await replica.warm_up()
+            self._agree(description)
             self._mark(placement.device, up=True)
             warm_at = time.monotonic()
             start_s = warm_at - started_at
-            self._observer.observe(ReplicaReady(device=placement.device, start_s=start_s))
+            self._observer.observe(_ready(placement.device, start_s, description.precision_check))
             _log.info("replica %s (pid %s) is warm after %.1f s", placement.device, replica.pid, start_s)
+            if description.precision_check:
+                _log.info("replica %s in %s: %s", placement.device, description.precision, description.precision_check)
             cause = await self._serve_until_lost(replica)
         except (ReplicaLostError, ConfigurationError) as error:
             # What fails before the server has ever been ready is the operator's to mend; afterwards the other
@@ -141,3 +144,9 @@ class Fleet:
             self._first_warm.set()
         if len(self._warm) != before:
             self._on_change(len(self._warm))
+
+
+def _ready(device: str, start_s: float, check: PrecisionCheck | None) -> ReplicaReady:
+    if check is None:
+        return ReplicaReady(device=device, start_s=start_s)
+    return ReplicaReady(device=device, start_s=start_s, mean_cosine=check.mean_cosine, min_cosine=check.min_cosine)

@@ -5,7 +5,7 @@ sees of a replica: asynchronous, in the server's process, and free of any framew
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,7 +28,9 @@ class EngineOptions:
         cores: the CPU cores this replica is pinned to; empty leaves the choice to the system.
         batch_buckets: the batch sizes to warm, ascending.
         precision: the arithmetic; one of `nasfeat_server.engine.choice.PRECISIONS`.
+        precision_floor: the mean cosine to fp32's feature vectors that another precision must reach.
         artifact: the directory of what was prepared for this engine; None where nothing is.
+        xla: let TensorFlow compile its graph with XLA.
     """
 
     engine: str
@@ -37,7 +39,31 @@ class EngineOptions:
     cores: tuple[int, ...]
     batch_buckets: tuple[int, ...]
     precision: str = "fp32"
+    precision_floor: float = 0.0
     artifact: str | None = None
+    xla: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionCheck:
+    """How a precision compares to fp32, measured on the device when a replica starts.
+
+    Attributes:
+        images: pictures compared.
+        mean_cosine: the mean cosine between the feature vectors.
+        min_cosine: the least.
+    """
+
+    images: int
+    mean_cosine: float
+    min_cosine: float
+
+    def __str__(self) -> str:
+        """Say it to an operator."""
+        return (
+            f"over {self.images} pictures the cosine to fp32's feature vectors is {self.mean_cosine:.4f} in the mean "
+            f"and {self.min_cosine:.4f} at least"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +81,7 @@ class ModelDescription:
         image_width: columns of the input.
         output_shapes: what can be computed, with the shape for one image; the feature vector first.
         labels: the names of the classifier's classes, in order; empty if there are none.
+        precision_check: how the precision compares to fp32; None for fp32. Devices differ in it.
     """
 
     name: str
@@ -67,12 +94,19 @@ class ModelDescription:
     image_width: int
     output_shapes: Mapping[str, tuple[int, ...]]
     labels: tuple[str, ...]
+    precision_check: PrecisionCheck | None = field(default=None, compare=False)
 
 
 def description_of(document: Mapping[str, Any]) -> ModelDescription:
     """Make a `ModelDescription` of its fields as JSON has them."""
     shapes = {name: tuple(shape) for name, shape in document["output_shapes"].items()}
-    return ModelDescription(**{**document, "output_shapes": shapes, "labels": tuple(document["labels"])})
+    check = document["precision_check"]
+    fields = {
+        "output_shapes": shapes,
+        "labels": tuple(document["labels"]),
+        "precision_check": PrecisionCheck(**check) if check else None,
+    }
+    return ModelDescription(**{**document, **fields})
 
 
 class Engine(Protocol):

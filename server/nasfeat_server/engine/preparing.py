@@ -40,6 +40,8 @@ async def prepare_model(config: ServerConfig) -> EngineOptions:
         model=model,
         run_module_graph=config.run_module_graph,
         precision=config.precision,
+        precision_floor=config.precision_floor,
+        xla=config.xla,
         artifact=artifact,
         cores=(),
         batch_buckets=config.batch_buckets,
@@ -52,7 +54,12 @@ def _nothing(config: ServerConfig) -> Located:
 
 
 async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | None]:
-    preparation = {"engine": engine, "precision": config.precision, "buckets": config.batch_buckets}
+    preparation = {
+        "engine": engine,
+        "precision": config.precision,
+        "buckets": config.batch_buckets,
+        "calibration": str(config.calibration) if config.calibration else None,
+    }
     order = {
         "source": config.weights,
         "variant": config.variant,
@@ -64,7 +71,7 @@ async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | No
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "nasfeat_server.engine.preparer",
+            "nasfeat_server.preparer",
             json.dumps(order),
             stdout=asyncio.subprocess.PIPE,
             stderr=words,

@@ -26,6 +26,7 @@ import numpy as np
 
 from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.interface import Engine, EngineOptions
+from nasfeat_server.engine.precision import check_precision
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.weights.values import located_of
 
@@ -72,7 +73,11 @@ class _Replica:
         self._tell(progress=f"loading {model.source} into {model.spec.name} with the {options.engine} engine")
         engine: Engine = _engine_module(options.engine).create(options)
         description = engine.load()
-        self._tell(max_batch_size=self._warm_up(engine, options), loaded=dataclasses.asdict(description))
+        largest = self._warm_up(engine, options)
+        if options.precision != "fp32":
+            self._tell(progress=f"holding {options.precision} against fp32")
+        description = dataclasses.replace(description, precision_check=check_precision(engine, options, largest))
+        self._tell(max_batch_size=largest, loaded=dataclasses.asdict(description))
         return engine
 
     def _warm_up(self, engine: Engine, options: EngineOptions) -> int:

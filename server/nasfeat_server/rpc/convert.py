@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
 from nasfeat_server.config import RequestLimits
-from nasfeat_server.engine.interface import ModelDescription
+from nasfeat_server.engine.interface import ModelDescription, PrecisionCheck
 from nasfeat_server.errors import InvalidImageError, InvalidRequestError
 from nasfeat_server.imaging.types import PixelFormat, RawPixels
 from nasfeat_server.network.outputs import FEATURE_VECTOR
@@ -171,6 +171,7 @@ def model_message(
             for name, shape in description.output_shapes.items()
         ],
         labels=description.labels,
+        precision_check=_precision_message(description.precision_check),
         limits=feature_service_pb2.Limits(
             max_image_bytes=limits.max_image_bytes,
             max_image_pixels=limits.max_image_pixels,
@@ -180,6 +181,14 @@ def model_message(
             max_result_bytes=limits.max_result_bytes,
             max_streams=limits.max_streams,
         ),
+    )
+
+
+def _precision_message(check: PrecisionCheck | None) -> feature_service_pb2.PrecisionCheck | None:
+    if check is None:
+        return None
+    return feature_service_pb2.PrecisionCheck(
+        images=check.images, mean_cosine=check.mean_cosine, min_cosine=check.min_cosine
     )
 
 

@@ -106,10 +106,12 @@ class BatchLimitChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaReady:
-    """A replica has warmed every batch size and takes work."""
+    """A replica has warmed every batch size and takes work; the cosines are of another precision than fp32 to that."""
 
     device: str
     start_s: float
+    mean_cosine: float | None = None
+    min_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,13 @@ class PrometheusObserver:
             "nasfeat_replica_start_seconds", "Time the last start took until warm.", device, registry=registry
         )
 
+        self._cosine = Gauge(
+            "nasfeat_precision_cosine",
+            "Feature vectors against fp32's when the replica started; absent in fp32.",
+            ("device", "statistic"),
+            registry=registry,
+        )
+
     def watch(
         self,
         *,
@@ -157,6 +164,9 @@ class PrometheusObserver:
         self._up.labels(event.device).set(1)
         self._quarantined.labels(event.device).set(0)
         self._start_seconds.labels(event.device).set(event.start_s)
+        if event.mean_cosine is not None and event.min_cosine is not None:
+            self._cosine.labels(event.device, "mean").set(event.mean_cosine)
+            self._cosine.labels(event.device, "min").set(event.min_cosine)
 
     @observe.register
     def _(self, event: events.ReplicaDied) -> None:

@@ -13,6 +13,7 @@ import openvino
 
 from nasfeat_server.engine.engines.parts import VECTORS, black_images, describe, read_description
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
+from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.folded.fold import fold
 from nasfeat_server.network.folded.onnx_graph import onnx_graph
 from nasfeat_server.network.outputs import FEATURE_VECTOR
@@ -20,7 +21,9 @@ from nasfeat_server.network.weights.values import Weights
 
 _MODEL = "model.xml"
 _SIZES = "sizes.json"
-_PRECISIONS = {"fp32": "f32"}
+_BLOB = "vectors-{}.blob"
+# How what is not quantized is computed.
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _TRIES = 3
 # The part of a smaller batch's time that an image of a larger one may take.
 _GAIN = 0.95
@@ -30,6 +33,7 @@ class _Compiled:
     """The network for one batch size."""
 
     def __init__(self, model: Any, size: int) -> None:
+        self._model = model
         self._request = model.create_infer_request()
         self._shape = (size, *tuple(model.input().shape)[1:])
         self.size = size
@@ -39,6 +43,10 @@ class _Compiled:
         self._request.infer({0: images}, share_inputs=True)
         return {name: self._request.get_tensor(name).data for name in outputs}
 
+    def export(self, path: Path) -> None:
+        """Write what was compiled, for processors and releases like this one."""
+        path.write_bytes(self._model.export_model().getvalue())
+
     def seconds(self) -> float:
         """Measure one batch of black images."""
         started_at = time.perf_counter()
@@ -46,16 +54,56 @@ class _Compiled:
         return time.perf_counter() - started_at
 
 
-def prepare(weights: Weights, precision: str, buckets: Sequence[int], directory: Path) -> None:
+def prepare(weights: Weights, buckets: Sequence[int], directory: Path) -> None:
     """Write the graph of every output into an artifact, and the batch sizes that are worth a model of their own."""
-    description = describe(weights, precision)
+    outputs = tuple(describe(weights, "fp32").output_shapes)
     parameters = fold(weights.spec, dict(weights.variables))
-    graph = onnx_graph(weights.spec, parameters, tuple(description.output_shapes), of_pixels=True)
-    model = openvino.Core().read_model(graph.SerializeToString())
+    graph = onnx_graph(weights.spec, parameters, outputs, of_pixels=True)
+    _save(openvino.Core().read_model(graph.SerializeToString()), "fp32", buckets, directory)
+
+
+def convert(
+    artifact: Path, precision: str, images: npt.NDArray[np.uint8], buckets: Sequence[int], directory: Path
+) -> None:
+    """Write a graph in another precision: of bf16 the same one, of int8 one whose ranges were measured on `images`.
+
+    Args:
+        artifact: what `prepare` made.
+        precision: "bf16" or "int8".
+        images: uint8 [N, H, W, 3].
+        buckets: the batch sizes that replicas will run.
+        directory: the new artifact.
+
+    Raises:
+        ConfigurationError: this processor cannot compute so.
+    """
+    core = openvino.Core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ConfigurationError("this processor has no bf16 arithmetic; int8 and fp32 are there")
+    model = core.read_model(artifact / _MODEL)
+    _save(_quantized(model, images) if precision == "int8" else model, precision, buckets, directory)
+
+
+def _quantized(model: Any, images: npt.NDArray[np.uint8]) -> Any:
+    try:
+        import nncf  # noqa: PLC0415 - needed when int8 is prepared, and not to run it
+    except ImportError as error:
+        raise ConfigurationError(f"to prepare int8, nncf is needed: pip install 'nasfeat[int8]' ({error})") from error
+    pictures = nncf.Dataset([image[None] for image in images])
+    # Activations before an addition have both signs, and not as far to each side.
+    return nncf.quantize(model, pictures, subset_size=len(images), preset=nncf.QuantizationPreset.MIXED)
+
+
+def _save(model: Any, precision: str, buckets: Sequence[int], directory: Path) -> None:
     openvino.save_model(model, directory / _MODEL, compress_to_fp16=False)
+    names = {name for output in model.outputs for name in output.names} & VECTORS
     settings = _settings(precision, cores=0)
-    sizes = _worth_while(buckets, lambda size: _compile(directory, _vectors(description), size, settings))
+    sizes = _worth_while(buckets, lambda size: _compile(directory, tuple(sorted(names)), size, settings))
     (directory / _SIZES).write_text(json.dumps(sizes))
+    if precision == "int8":
+        # To compile this anew would take ten seconds at each start. A float graph takes one, and its blob 350 MB.
+        for size in sizes:
+            _compile(directory, tuple(sorted(names)), size, settings).export(directory / _BLOB.format(size))
 
 
 def _worth_while(buckets: Sequence[int], compile_for: Callable[[int], _Compiled]) -> list[int]:
@@ -97,7 +145,7 @@ class OpenVinoEngine:
         description = read_description(self._options)
         self._names = tuple(description.output_shapes)
         for size in json.loads((_directory(self._options) / _SIZES).read_text()):
-            self._vectors[size] = self._compile(_vectors(description), size)
+            self._vectors[size] = self._imported(size) or self._compile(_vectors(description), size)
         return description
 
     def warm_up(self, batch_size: int) -> None:
@@ -127,6 +175,13 @@ class OpenVinoEngine:
         if self._everything is None:
             self._everything = self._compile(self._names, 1)
         return self._everything
+
+    def _imported(self, size: int) -> _Compiled | None:
+        blob = _directory(self._options) / _BLOB.format(size)
+        if not blob.exists():
+            return None
+        settings = _settings(self._options.precision, cores=len(self._options.cores))
+        return _Compiled(openvino.Core().import_model(blob.read_bytes(), "CPU", settings), size)
 
     def _compile(self, outputs: Outputs, size: int) -> _Compiled:
         settings = _settings(self._options.precision, cores=len(self._options.cores))

@@ -45,6 +45,12 @@ def write_description(description: ModelDescription, directory: Path) -> None:
     (directory / _DESCRIPTION).write_text(json.dumps(dataclasses.asdict(description)))
 
 
+def copy_description(artifact: Path, directory: Path, precision: str) -> None:
+    """Leave the description of another artifact in one of the same network in `precision`."""
+    document = json.loads((artifact / _DESCRIPTION).read_bytes())
+    (directory / _DESCRIPTION).write_text(json.dumps(document | {"precision": precision}))
+
+
 def read_description(options: EngineOptions) -> ModelDescription:
     """Read what an artifact is of, with the source's name as the operator gave it now.
 
@@ -63,6 +69,11 @@ def read_description(options: EngineOptions) -> ModelDescription:
 def write_parameters(weights: Weights, directory: Path) -> None:
     """Leave the folded parameters in an artifact, float32 by the names that `fold` gives."""
     save_file(fold(weights.spec, dict(weights.variables)), directory / _PARAMETERS)
+
+
+def link_parameters(artifact: Path, directory: Path) -> None:
+    """Share the parameters of another artifact."""
+    (directory / _PARAMETERS).hardlink_to(artifact / _PARAMETERS)
 
 
 def read_parameters(options: EngineOptions) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:

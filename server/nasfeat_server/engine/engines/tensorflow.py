@@ -13,6 +13,7 @@ from nasfeat_server.engine.engines.parts import (
     VECTORS,
     black_images,
     describe,
+    link_parameters,
     read_description,
     read_parameters,
     write_parameters,
@@ -21,18 +22,26 @@ from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Out
 from nasfeat_server.network.folded.tensor_operations import FoldedOperations
 from nasfeat_server.network.module_graph import open_module_graph
 from nasfeat_server.network.outputs import FEATURE_VECTOR, LOGITS, MEAN
-from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.network.walk import walk
 from nasfeat_server.network.weights.read import read_weights
 from nasfeat_server.network.weights.values import Weights
 
+_KINDS = {"fp32": tf.float32, "bf16": tf.bfloat16, "fp16": tf.float16}
 _Compute = Callable[[Any, Outputs], Mapping[str, Any]]
 
 
-def prepare(weights: Weights, precision: str, buckets: Sequence[int], directory: Path) -> None:
+def prepare(weights: Weights, buckets: Sequence[int], directory: Path) -> None:
     """Write the folded parameters into an artifact."""
-    del precision, buckets
+    del buckets
     write_parameters(weights, directory)
+
+
+def convert(
+    artifact: Path, precision: str, images: npt.NDArray[np.uint8], buckets: Sequence[int], directory: Path
+) -> None:
+    """Share the parameters of an artifact: they are rounded when they are loaded."""
+    del precision, images, buckets
+    link_parameters(artifact, directory)
 
 
 class TensorFlowEngine:
@@ -61,8 +70,11 @@ class TensorFlowEngine:
             self._compute = module.run
             return describe(read_weights(self._options.model), "fp32", module.output_shapes)
         description = read_description(self._options)
-        parameters = {name: tf.Variable(value, trainable=False) for name, value in read_parameters(self._options)}
-        self._compute = _graphs(self._options.model.spec, parameters, tuple(description.output_shapes))
+        kind = _KINDS[self._options.precision]
+        parameters = {
+            name: tf.Variable(tf.cast(value, kind), trainable=False) for name, value in read_parameters(self._options)
+        }
+        self._compute = _graphs(self._options, parameters, tuple(description.output_shapes))
         return description
 
     def warm_up(self, batch_size: int) -> None:
@@ -96,10 +108,10 @@ def _configure(options: EngineOptions) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
 
 
-def _graphs(spec: NetworkSpec, parameters: Mapping[str, Any], outputs: Outputs) -> _Compute:
+def _graphs(options: EngineOptions, parameters: Mapping[str, Any], outputs: Outputs) -> _Compute:
     """Trace the graph of the vectors, and when the first activation is asked for, that of everything."""
-    vectors = _graph(spec, parameters, tuple(name for name in outputs if name in VECTORS))
-    make_everything = functools.cache(lambda: _graph(spec, parameters, outputs))
+    vectors = _graph(options, parameters, tuple(name for name in outputs if name in VECTORS))
+    make_everything = functools.cache(lambda: _graph(options, parameters, outputs))
 
     def compute(images: Any, wanted: Outputs) -> Mapping[str, Any]:
         graph = vectors if VECTORS.issuperset(wanted) else make_everything()
@@ -109,13 +121,17 @@ def _graphs(spec: NetworkSpec, parameters: Mapping[str, Any], outputs: Outputs) 
     return compute
 
 
-def _graph(spec: NetworkSpec, parameters: Mapping[str, Any], outputs: Outputs) -> Any:
+def _graph(options: EngineOptions, parameters: Mapping[str, Any], outputs: Outputs) -> Any:
+    spec, kind = options.model.spec, _KINDS[options.precision]
+
     def compute(images: Any) -> dict[str, Any]:
-        operations = FoldedOperations(spec, parameters)
+        operations = FoldedOperations(spec, parameters, kind)
         endpoints = walk(spec, operations, images, classifier=LOGITS in outputs)
         means = {name for name in outputs if name.endswith(MEAN)}
         pooled = {name: operations.global_pool(endpoints[name.removesuffix(MEAN)]) for name in means}
-        return {name: pooled[name] if name in means else endpoints[name] for name in outputs}
+        results = {name: pooled[name] if name in means else endpoints[name] for name in outputs}
+        return {name: tf.cast(value, tf.float32) for name, value in results.items()}
 
     images = tf.TensorSpec((None, spec.image_size, spec.image_size, 3), tf.uint8)
-    return tf.function(compute, autograph=False).get_concrete_function(images)
+    compiled = tf.function(compute, autograph=False, jit_compile=options.xla or None)
+    return compiled.get_concrete_function(images)

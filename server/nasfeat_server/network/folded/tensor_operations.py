@@ -47,7 +47,7 @@ class TensorOperations:
 
     def global_pool(self, x: Any) -> Any:
         """Average over all pixels: [N, C]."""
-        return tf.reduce_mean(x, axis=(1, 2))
+        return tf.cast(tf.reduce_mean(tf.cast(x, tf.float32), axis=(1, 2)), x.dtype)
 
     def softmax(self, x: Any) -> Any:
         """Turn logits into probabilities."""
@@ -57,16 +57,19 @@ class TensorOperations:
 class FoldedOperations(TensorOperations):
     """`walk.Operations` over what `fold` returns, for images of 0..255 in any type of number."""
 
-    def __init__(self, spec: NetworkSpec, parameters: Mapping[str, Any]) -> None:
-        """Use `parameters`, tensors or variables by the names that `fold` gives."""
+    def __init__(self, spec: NetworkSpec, parameters: Mapping[str, Any], kind: Any = tf.float32) -> None:
+        """Use `parameters`, tensors or variables of the type `kind`, by the names that `fold` gives."""
         super().__init__(spec)
         self._scale_in_stem = spec.family == "imagenet"
+        self._kind = kind
         self._parameters = parameters
 
     def scale(self, images: Any) -> Any:
         """Leave the scale to the first kernel where that is exact."""
-        pixels = tf.cast(images, tf.float32)
-        return pixels if self._scale_in_stem else pixels * (2 / 255) - 1
+        if self._scale_in_stem:
+            # Every type has the whole numbers up to 255.
+            return tf.cast(images, self._kind)
+        return tf.cast(tf.cast(images, tf.float32) * (2 / 255) - 1, self._kind)
 
     def convolution(
         self, x: Any, scope: str, norm: str, *, filters: int, size: int = 1, stride: int = 1, padding: Padding = "same"
