@@ -24,6 +24,10 @@ _SIZES = "sizes.json"
 _BLOB = "vectors-{}.blob"
 # How what is not quantized is computed.
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_CONVOLUTIONS = frozenset({"Convolution", "GroupConvolution"})
+# The part of the convolutions, from the input on, that int8 leaves in float: what they round, all others pass on. For
+# Large with random weights it takes the cosine to fp32 from 0.991 to 0.995 and costs a fifth of the speed.
+_FLOAT_PART = 0.2
 _TRIES = 3
 # The part of a smaller batch's time that an image of a larger one may take.
 _GAIN = 0.95
@@ -89,9 +93,15 @@ def _quantized(model: Any, images: npt.NDArray[np.uint8]) -> Any:
         import nncf  # noqa: PLC0415 - needed when int8 is prepared, and not to run it
     except ImportError as error:
         raise ConfigurationError(f"to prepare int8, nncf is needed: pip install 'nasfeat[int8]' ({error})") from error
-    pictures = nncf.Dataset([image[None] for image in images])
-    # Activations before an addition have both signs, and not as far to each side.
-    return nncf.quantize(model, pictures, subset_size=len(images), preset=nncf.QuantizationPreset.MIXED)
+    names = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in _CONVOLUTIONS]
+    return nncf.quantize(
+        model,
+        nncf.Dataset([image[None] for image in images]),
+        subset_size=len(images),
+        # Activations before an addition have both signs, and not as far to each side.
+        preset=nncf.QuantizationPreset.MIXED,
+        ignored_scope=nncf.IgnoredScope(names=names[: round(len(names) * _FLOAT_PART)]),
+    )
 
 
 def _save(model: Any, precision: str, buckets: Sequence[int], directory: Path) -> None:
