@@ -26,7 +26,7 @@ from nasfeat_client.errors import (
     ShuttingDownError,
     UnexpectedReplyError,
 )
-from nasfeat_client.images import Frame, Image, PixelFormat, Pixels
+from nasfeat_client.images import ColorMatrix, ColorRange, Frame, Image, PixelFormat, Pixels
 from nasfeat_client.result import FEATURE_VECTOR, Classification, FrameError, Result
 from nasfeat_client.sync import FeatureClient, ResultStream
 from nasfeat_client.types import (
@@ -53,6 +53,8 @@ __all__ = [
     "AsyncResultStream",
     "Classification",
     "ClientConfig",
+    "ColorMatrix",
+    "ColorRange",
     "DeadlinePassedError",
     "DeliveryOrder",
     "DropReason",

@@ -44,6 +44,9 @@ def write_image(message: image_pb2.Image, image: Image, max_message_bytes: int) 
             message.encoded = image
         case Pixels():
             _write_array(message.raw, image.array, image.pixel_format)
+            if image.pixel_format in _PLANAR:
+                message.raw.color_matrix = image.color_matrix.value
+                message.raw.color_range = image.color_range.value
         case np.ndarray():
             _write_array(message.raw, image, _guessed_format(image))
         case _ if all(hasattr(image, name) for name in ("mode", "size", "convert", "tobytes")):

@@ -24,11 +24,29 @@ class PixelFormat(enum.Enum):
     RGBA8 = image_pb2.PIXEL_FORMAT_RGBA8
     """uint8 [H, W, 4]: red, green, blue, alpha; alpha is ignored."""
     NV12 = image_pb2.PIXEL_FORMAT_NV12
-    """uint8 [H * 3 / 2, W]: luma, then interleaved Cb and Cr; even H and W, BT.601, limited range."""
+    """uint8 [H * 3 / 2, W]: luma, then interleaved Cb and Cr; even H and W."""
     I420 = image_pb2.PIXEL_FORMAT_I420
-    """uint8 [H * 3 / 2, W]: luma, then the planes Cb and Cr; even H and W, BT.601, limited range."""
+    """uint8 [H * 3 / 2, W]: luma, then the planes Cb and Cr; even H and W."""
     RGB_FLOAT32 = image_pb2.PIXEL_FORMAT_RGB_FLOAT32
     """float32 [H, W, 3]: red, green, blue, each in [0, 1]."""
+
+
+class ColorMatrix(enum.Enum):
+    """Which weights made Y, Cb and Cr of NV12 and I420."""
+
+    BT601 = image_pb2.COLOR_MATRIX_BT601
+    """Standard definition."""
+    BT709 = image_pb2.COLOR_MATRIX_BT709
+    """High definition."""
+
+
+class ColorRange(enum.Enum):
+    """Which values black and white of NV12 and I420 have."""
+
+    LIMITED = image_pb2.COLOR_RANGE_LIMITED
+    """Luma from 16 to 235, as in broadcasts and most video."""
+    FULL = image_pb2.COLOR_RANGE_FULL
+    """From 0 to 255, as from many webcams."""
 
 
 class PillowImage(Protocol):
@@ -60,11 +78,15 @@ class Pixels:
     Attributes:
         array: the pixels; shape and dtype as `pixel_format` says.
         pixel_format: how they are laid out.
+        color_matrix: how the colours of NV12 and I420 were made.
+        color_range: which values black and white of them have.
     """
 
     array: npt.NDArray[Any]
     _: KW_ONLY
     pixel_format: PixelFormat
+    color_matrix: ColorMatrix = ColorMatrix.BT601
+    color_range: ColorRange = ColorRange.LIMITED
 
 
 Image: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8] | Pixels | PillowImage

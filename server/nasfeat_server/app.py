@@ -25,6 +25,7 @@ from nasfeat_server.engine.restarts import RestartPolicy
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.decode import preprocessing_digest
 from nasfeat_server.imaging.digest import digest_key
+from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.rpc.convert import identity_message, model_message
@@ -85,6 +86,7 @@ class App:
         """
         config = self.config
         placements = place(config.devices)
+        Framing.parse(config.crop)
         async with contextlib.AsyncExitStack() as stack:
             self.metrics = stack.enter_context(MetricsServer(config.metrics, self._observer.registry)).endpoint
             rpc = RpcServer(listen=config.listen, limits=config.limits)
@@ -172,7 +174,8 @@ class App:
         config = self.config
         if not description.trained:
             _log.warning("the weights are %s: UNTRAINED, the features mean nothing", description.weights_source)
-        digest = preprocessing_digest(description.image_height, description.image_width)
+        framing = Framing.parse(config.crop)
+        digest = preprocessing_digest(description.image_height, description.image_width, framing)
         identity = identity_message(description, config.model_version, digest)
         self._observer.observe(
             ModelLoaded(
@@ -187,7 +190,7 @@ class App:
         model = model_message(description, identity, config.limits)
         key = digest_key(identity.weights_digest, identity.precision, identity.wiring, digest)
         return FeatureServicer(
-            path=self._frame_path(core, key),
+            path=self._frame_path(core, key, framing),
             description=description,
             model=model,
             limits=config.limits,
@@ -195,7 +198,7 @@ class App:
             observer=self._observer,
         )
 
-    def _frame_path(self, core: "_Core", key: bytes) -> FramePath:
+    def _frame_path(self, core: "_Core", key: bytes, framing: Framing) -> FramePath:
         limits = self.config.limits
         return FramePath(
             slots=core.slots,
@@ -204,6 +207,7 @@ class App:
             decoders=core.decoders,
             undecoded=asyncio.Semaphore(2 * _cores()),
             limits=ImageLimits(max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels),
+            framing=framing,
             sharing=core.sharing,
             digest_key=key,
             observer=self._observer,

@@ -82,6 +82,7 @@ class ServerConfig:
         precision_floor: the mean cosine to fp32's feature vectors below which the server refuses to start.
         calibration: a folder of pictures to calibrate another precision with and to hold it against fp32 on.
         xla: let TensorFlow compile its graph with XLA.
+        crop: how pictures are brought to the network's proportions; see `nasfeat_server.imaging.framing.Framing.parse`.
         devices: names like "cpu:0" and "gpu:1"; one replica each.
         listen: where gRPC is served.
         metrics: where Prometheus metrics are served over HTTP.
@@ -109,6 +110,7 @@ class ServerConfig:
     precision_floor: float = 0.995
     calibration: Path | None = None
     xla: bool = False
+    crop: str = "stretch"
     devices: tuple[str, ...] = ("cpu:0",)
     listen: Endpoint = Endpoint(host="127.0.0.1", port=50051)
     metrics: Endpoint = Endpoint(host="127.0.0.1", port=9464)

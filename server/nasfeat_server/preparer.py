@@ -27,6 +27,7 @@ from nasfeat_server.engine.interface import Engine, EngineOptions
 from nasfeat_server.engine.precision import features_of, write_reference
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.folder import read_folder
+from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.network.weights.cache import check_space, default_cache
 from nasfeat_server.network.weights.locate import locate
 from nasfeat_server.network.weights.values import Located, Report
@@ -69,6 +70,7 @@ def prepare(
     precision: str,
     buckets: Sequence[int],
     calibration: str | None = None,
+    crop: str = "stretch",
     cache: Path | None,
     report: Report,
 ) -> Path:
@@ -80,6 +82,7 @@ def prepare(
         precision: one of `choice.PRECISIONS`.
         buckets: the batch sizes that replicas will run.
         calibration: a folder of pictures; needed for every precision but fp32.
+        crop: how they are brought to the network's proportions.
         cache: the directory that artifacts are kept in; by default the user's.
         report: is told, a line at a time, what takes long.
 
@@ -91,7 +94,7 @@ def prepare(
     plain = store.get(recipe.key(), recipe.make_plain)
     if precision == "fp32" or calibration is None:
         return plain
-    images = read_folder(Path(calibration), located.spec.image_size, _MOST_PICTURES)
+    images = read_folder(Path(calibration), located.spec.image_size, _MOST_PICTURES, Framing.parse(crop))
     pictures = blake3.blake3(images.data).hexdigest()
     return store.get(
         recipe.key(precision=precision, processor=processor(), pictures=pictures),

@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 import live
+from decoding import decoding_table
 from engine_table import EngineProcess, measure_engines
-from measure import Program, photographs, program, pump
+from measure import Program, photographs, program, pump, write_photographs
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -26,9 +27,10 @@ from nasfeat_server.engine.choice import choose_engine
 
 _HERE = Path(__file__).parent
 _SERVER = Path(sys.executable).with_name("nasfeat-server")
-_PARTS = ("serving", "live", "server", "engines")
+_PARTS = ("decoding", "serving", "live", "server", "engines")
 _WAYS = (
     ("openvino", "fp32"),
+    ("openvino", "int8"),
     ("tensorflow", "fp32"),
     ("plain-openvino", "fp32"),
     ("plain-onnxruntime", "fp32"),
@@ -146,9 +148,12 @@ async def _bench(
         if "server" in only:
             await _engine_rows(table, progress, variant=variant, batch=batch, images=images, rounds=rounds, cache=cache)
         if "engines" in only:
+            write_photographs(cache / "pictures")
             engines = await measure_engines(
                 progress, ways=_WAYS, variant=variant, batches=_BATCHES, rounds=rounds, cache=cache
             )
+    if "decoding" in only:
+        console.print(decoding_table(20 * rounds))
     if table.rows:
         console.print(table)
     if "engines" in only:

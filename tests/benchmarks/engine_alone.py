@@ -20,6 +20,7 @@ import numpy.typing as npt
 from measure import photographs
 
 from nasfeat_server.config import ServerConfig
+from nasfeat_server.engine.precision import check_precision
 from nasfeat_server.engine.preparing import prepare_model
 from nasfeat_server.network.outputs import FEATURE_VECTOR
 
@@ -27,7 +28,10 @@ Run = Callable[[npt.NDArray[np.uint8]], Any]
 
 
 def main() -> None:
-    """Load what the arguments say: the way, the variant, the batch sizes, the precision, a directory for a cache."""
+    """Load what the arguments say: the way, the variant, the batch sizes, the precision, a directory for a cache.
+
+    The directory has one of pictures, `pictures`, for other precisions than fp32.
+    """
     way, variant, batches, precision, cache = sys.argv[1:]
     sizes = tuple(int(size) for size in batches.split(","))
     if way.startswith("plain-"):
@@ -58,12 +62,16 @@ def _engine(name: str, variant: str, sizes: tuple[int, ...], precision: str, cac
         max_batch_size=max(sizes),
         slots=max(sizes),
         precision=precision,
+        precision_floor=0,
+        calibration=cache / "pictures",
         cache=cache,
     )
     options = asyncio.run(prepare_model(config))
     options = dataclasses.replace(options, cores=tuple(sorted(os.sched_getaffinity(0))))
     engine = importlib.import_module(f"nasfeat_server.engine.engines.{name}").create(options)
     engine.load()
+    if check := check_precision(engine, options, 1):
+        print(f"cosine {check.mean_cosine:.4f}", flush=True)
     return lambda images: engine.run(images, (FEATURE_VECTOR,))
 
 

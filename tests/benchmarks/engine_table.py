@@ -28,6 +28,7 @@ class EngineProcess:
         """Wrap a process that is ready."""
         self.way = way
         self.start_s = start_s
+        self.remark = ""
         self._process = process
 
     @classmethod
@@ -45,8 +46,8 @@ class EngineProcess:
             stderr=asyncio.subprocess.DEVNULL,
         )
         engine = cls(way, process, 0.0)
-        while (await engine._line()) != "ready":
-            continue
+        while (line := await engine._line()) != "ready":
+            engine.remark = line
         engine.start_s = time.monotonic() - started_at
         return engine
 
@@ -120,7 +121,7 @@ async def measure_engines(
     table = _table(variant, batches, statistics.median(peaks))
     for (way, precision), engine, taken, measured in zip(ways, engines, starts, rates, strict=True):
         table.add_row(
-            f"{way} {precision}",
+            f"{way} {precision}\n  {engine.remark}".rstrip(),
             *(_rate(statistics.median(column), variant, statistics.median(peaks)) for column in measured),
             f"{taken[0]:.1f} s, {taken[1]:.1f} s",
             f"{engine.memory_mb():.0f} MB",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import re
 import time
 from collections.abc import AsyncIterator
@@ -12,10 +13,13 @@ from typing import Any
 import grpc.aio
 import numpy as np
 import psutil
+from PIL import Image
+from skimage import data
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc, image_pb2
 
 SIZE = 331
+_PHOTOGRAPHS = frozenset({"astronaut", "coffee", "chelsea", "rocket", "motorcycle_left", "retina"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,19 @@ async def program(*command: str | Path) -> AsyncIterator[Program]:
 def photographs(count: int, size: int = SIZE) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Make `count` distinct images of the network's size: uint8 [count, size, size, 3]."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def write_photographs(directory: Path) -> None:
+    """Write parts of the photographs that scikit-image brings: those who calibrate want many pictures."""
+    directory.mkdir()
+    for name, path in enumerate(sorted(Path(data.__file__).parent.glob("*"))):
+        if path.stem not in _PHOTOGRAPHS:
+            continue
+        picture = Image.open(path).convert("RGB")
+        for part, (scale, across, down) in enumerate(itertools.product((1, 0.7, 0.5), (0, 0.5, 1), (0, 0.5, 1))):
+            width, height = int(picture.width * scale), int(picture.height * scale)
+            left, top = int((picture.width - width) * across), int((picture.height - height) * down)
+            picture.crop((left, top, left + width, top + height)).save(directory / f"{name}-{part}.jpg", quality=92)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from nasfeat.v1 import image_pb2
-from nasfeat_client import Image, InvalidImageError, PixelFormat, Pixels
+from nasfeat_client import ColorMatrix, ColorRange, Image, InvalidImageError, PixelFormat, Pixels
 from nasfeat_client._images import write_image
 
 HEIGHT, WIDTH = 4, 6
@@ -97,3 +97,14 @@ def test_a_broken_pillow_image_is_an_invalid_image(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with Pillow.open(path) as image, pytest.raises(InvalidImageError, match="cannot decode the Pillow image"):
         packed(image)
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.NV12, PixelFormat.I420])
+def test_planes_say_how_their_colours_were_made(pixel_format: PixelFormat) -> None:
+    """Standard definition in limited range, unless the caller knows better; other formats say nothing."""
+    plain = packed(Pixels(PLANES, pixel_format=pixel_format)).raw
+    assert (plain.color_matrix, plain.color_range) == (image_pb2.COLOR_MATRIX_BT601, image_pb2.COLOR_RANGE_LIMITED)
+    told = Pixels(PLANES, pixel_format=pixel_format, color_matrix=ColorMatrix.BT709, color_range=ColorRange.FULL)
+    message = packed(told).raw
+    assert (message.color_matrix, message.color_range) == (image_pb2.COLOR_MATRIX_BT709, image_pb2.COLOR_RANGE_FULL)
+    assert not packed(RGB).raw.color_matrix

@@ -46,6 +46,8 @@ _EXPORTS = {
     "ModelIdentity",
     "ModelInfo",
     "PrecisionCheck",
+    "ColorMatrix",
+    "ColorRange",
     "ModelNotFoundError",
     "NasfeatError",
     "NotSupportedError",

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from nasfeat_server.imaging.decode import decode_into
+from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.imaging.types import ImageLimits, RawPixels
 
 Pixels = npt.NDArray[np.uint8]
@@ -34,9 +35,10 @@ def decode() -> Decode:
         shape: tuple[int, int] = (331, 331),
         max_bytes: int = 64_000_000,
         max_pixels: int = 50_000_000,
+        framing: str = "stretch",
     ) -> Pixels:
         out = np.full((*shape, 3), 77, np.uint8)
-        decode_into(source, out, ImageLimits(max_bytes=max_bytes, max_pixels=max_pixels))
+        decode_into(source, out, ImageLimits(max_bytes=max_bytes, max_pixels=max_pixels), Framing.parse(framing))
         return out
 
     return run

@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from nasfeat_server.imaging.types import PixelFormat, RawPixels
+from nasfeat_server.imaging.types import ColorMatrix, ColorRange, PixelFormat, RawPixels
 
 Pixels = npt.NDArray[np.uint8]
 FORMATS = {PixelFormat.NV12: "nv12", PixelFormat.I420: "yuv420p"}
 
 
-def exact_rgb(frame: av.VideoFrame) -> Pixels:
+def exact_rgb(frame: av.VideoFrame, matrix: str = "bt601", steps: str = "limited") -> Pixels:
     """Convert by ffmpeg's scaler without its shortcuts."""
     graph = av.filter.Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25))
-    colours = "in_color_matrix=bt601:in_range=limited:out_range=full"
+    colours = f"in_color_matrix={matrix}:in_range={steps}:out_range=full"
     scale = graph.add("scale", f"flags=neighbor+accurate_rnd+full_chroma_int:{colours}")
     layout, sink = graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")
     source.link_to(scale)
@@ -39,6 +39,33 @@ def frame_of(rgb: Pixels, pixel_format: PixelFormat) -> tuple[av.VideoFrame, Raw
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(format=FORMATS[pixel_format])
     data = frame.to_ndarray().tobytes()
     return frame, RawPixels(data=data, pixel_format=pixel_format, height=frame.height, width=frame.width)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+@pytest.mark.parametrize(("matrix", "told"), [(ColorMatrix.BT601, "bt601"), (ColorMatrix.BT709, "bt709")])
+@pytest.mark.parametrize(("steps", "range_told"), [(ColorRange.LIMITED, "limited"), (ColorRange.FULL, "full")])
+def test_every_matrix_and_range_is_ffmpegs(
+    pixel_format: PixelFormat,
+    matrix: ColorMatrix,
+    told: str,
+    steps: ColorRange,
+    range_told: str,
+    decode: Any,
+    difference: Any,
+) -> None:
+    """On planes of noise in that range no value is more than two steps from ffmpeg's exact conversion."""
+    least, most = (16, 236) if steps is ColorRange.LIMITED else (0, 256)
+    noise = np.random.default_rng(2).integers(least, most, (135, 160), np.uint8)
+    frame = av.VideoFrame.from_ndarray(noise, format=FORMATS[pixel_format])
+    raw = RawPixels(
+        data=noise.tobytes(),
+        pixel_format=pixel_format,
+        height=90,
+        width=160,
+        color_matrix=matrix,
+        color_range=steps,
+    )
+    assert difference(decode(raw, (90, 160)), exact_rgb(frame, told, range_told)).max() <= 2
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)

@@ -142,7 +142,7 @@ async def test_frames_that_wait_to_be_decoded_are_few_however_many_are_sent(monk
     """Undecoded images can be large: a stream holds only as many of them as threads can soon work on."""
     gate = threading.Event()
 
-    def slow(source: object, out: object, limits: object) -> None:
+    def slow(*_: object) -> None:
         gate.wait()
 
     monkeypatch.setattr(frames, "decode_into", slow)

@@ -24,17 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16nasfeat/v1/image.proto\x12\nnasfeat.v1\"I\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12#\n\x03raw\x18\x02 \x01(\x0b\x32\x14.nasfeat.v1.RawImageH\x00\x42\x08\n\x06source\"z\n\x08RawImage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12-\n\x0cpixel_format\x18\x02 \x01(\x0e\x32\x17.nasfeat.v1.PixelFormat\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12\x12\n\nrow_stride\x18\x05 \x01(\r*\xd5\x01\n\x0bPixelFormat\x12\x1c\n\x18PIXEL_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11PIXEL_FORMAT_RGB8\x10\x01\x12\x15\n\x11PIXEL_FORMAT_BGR8\x10\x02\x12\x16\n\x12PIXEL_FORMAT_GRAY8\x10\x03\x12\x16\n\x12PIXEL_FORMAT_RGBA8\x10\x04\x12\x15\n\x11PIXEL_FORMAT_NV12\x10\x05\x12\x15\n\x11PIXEL_FORMAT_I420\x10\x06\x12\x1c\n\x18PIXEL_FORMAT_RGB_FLOAT32\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16nasfeat/v1/image.proto\x12\nnasfeat.v1\"I\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12#\n\x03raw\x18\x02 \x01(\x0b\x32\x14.nasfeat.v1.RawImageH\x00\x42\x08\n\x06source\"\xd6\x01\n\x08RawImage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12-\n\x0cpixel_format\x18\x02 \x01(\x0e\x32\x17.nasfeat.v1.PixelFormat\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12\x12\n\nrow_stride\x18\x05 \x01(\r\x12-\n\x0c\x63olor_matrix\x18\x06 \x01(\x0e\x32\x17.nasfeat.v1.ColorMatrix\x12+\n\x0b\x63olor_range\x18\x07 \x01(\x0e\x32\x16.nasfeat.v1.ColorRange*[\n\x0b\x43olorMatrix\x12\x1c\n\x18\x43OLOR_MATRIX_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OLOR_MATRIX_BT601\x10\x01\x12\x16\n\x12\x43OLOR_MATRIX_BT709\x10\x02*X\n\nColorRange\x12\x1b\n\x17\x43OLOR_RANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OLOR_RANGE_LIMITED\x10\x01\x12\x14\n\x10\x43OLOR_RANGE_FULL\x10\x02*\xd5\x01\n\x0bPixelFormat\x12\x1c\n\x18PIXEL_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11PIXEL_FORMAT_RGB8\x10\x01\x12\x15\n\x11PIXEL_FORMAT_BGR8\x10\x02\x12\x16\n\x12PIXEL_FORMAT_GRAY8\x10\x03\x12\x16\n\x12PIXEL_FORMAT_RGBA8\x10\x04\x12\x15\n\x11PIXEL_FORMAT_NV12\x10\x05\x12\x15\n\x11PIXEL_FORMAT_I420\x10\x06\x12\x1c\n\x18PIXEL_FORMAT_RGB_FLOAT32\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nasfeat.v1.image_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PIXELFORMAT']._serialized_start=238
-  _globals['_PIXELFORMAT']._serialized_end=451
+  _globals['_COLORMATRIX']._serialized_start=330
+  _globals['_COLORMATRIX']._serialized_end=421
+  _globals['_COLORRANGE']._serialized_start=423
+  _globals['_COLORRANGE']._serialized_end=511
+  _globals['_PIXELFORMAT']._serialized_start=514
+  _globals['_PIXELFORMAT']._serialized_end=727
   _globals['_IMAGE']._serialized_start=38
   _globals['_IMAGE']._serialized_end=111
-  _globals['_RAWIMAGE']._serialized_start=113
-  _globals['_RAWIMAGE']._serialized_end=235
+  _globals['_RAWIMAGE']._serialized_start=114
+  _globals['_RAWIMAGE']._serialized_end=328
 # @@protoc_insertion_point(module_scope)

@@ -17,6 +17,54 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ColorMatrix:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ColorMatrixEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColorMatrix.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLOR_MATRIX_UNSPECIFIED: _ColorMatrix.ValueType  # 0
+    """BT.601."""
+    COLOR_MATRIX_BT601: _ColorMatrix.ValueType  # 1
+    """ITU-R BT.601: standard definition."""
+    COLOR_MATRIX_BT709: _ColorMatrix.ValueType  # 2
+    """ITU-R BT.709: high definition."""
+
+class ColorMatrix(_ColorMatrix, metaclass=_ColorMatrixEnumTypeWrapper):
+    """Which weights made Y, Cb and Cr of red, green and blue."""
+
+COLOR_MATRIX_UNSPECIFIED: ColorMatrix.ValueType  # 0
+"""BT.601."""
+COLOR_MATRIX_BT601: ColorMatrix.ValueType  # 1
+"""ITU-R BT.601: standard definition."""
+COLOR_MATRIX_BT709: ColorMatrix.ValueType  # 2
+"""ITU-R BT.709: high definition."""
+Global___ColorMatrix: _TypeAlias = ColorMatrix  # noqa: Y015
+
+class _ColorRange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ColorRangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColorRange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLOR_RANGE_UNSPECIFIED: _ColorRange.ValueType  # 0
+    """Limited."""
+    COLOR_RANGE_LIMITED: _ColorRange.ValueType  # 1
+    """Luma from 16 to 235, chroma from 16 to 240, as in broadcasts and most video."""
+    COLOR_RANGE_FULL: _ColorRange.ValueType  # 2
+    """From 0 to 255, as in JPEGs and from many webcams."""
+
+class ColorRange(_ColorRange, metaclass=_ColorRangeEnumTypeWrapper):
+    """Which values black and white have."""
+
+COLOR_RANGE_UNSPECIFIED: ColorRange.ValueType  # 0
+"""Limited."""
+COLOR_RANGE_LIMITED: ColorRange.ValueType  # 1
+"""Luma from 16 to 235, chroma from 16 to 240, as in broadcasts and most video."""
+COLOR_RANGE_FULL: ColorRange.ValueType  # 2
+"""From 0 to 255, as in JPEGs and from many webcams."""
+Global___ColorRange: _TypeAlias = ColorRange  # noqa: Y015
+
 class _PixelFormat:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -35,11 +83,11 @@ class _PixelFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PixelForm
     """Four bytes a pixel: red, green, blue, alpha; alpha is ignored."""
     PIXEL_FORMAT_NV12: _PixelFormat.ValueType  # 5
     """4:2:0 video: a full-size luma plane, then interleaved half-size Cb and Cr, both with rows of `row_stride` bytes.
-    Even height and width; BT.601, limited range.
+    Even height and width; BT.601, limited range, unless color_matrix and color_range say otherwise.
     """
     PIXEL_FORMAT_I420: _PixelFormat.ValueType  # 6
     """4:2:0 video: a full-size luma plane with rows of `row_stride` bytes, then a Cb and a Cr plane of half size with
-    rows of `row_stride` / 2 bytes. Even height, width and stride; BT.601, limited range.
+    rows of `row_stride` / 2 bytes. Even height, width and stride; colours as of NV12.
     """
     PIXEL_FORMAT_RGB_FLOAT32: _PixelFormat.ValueType  # 7
     """Three little-endian float32 a pixel: red, green, blue, each finite and in [0, 1]."""
@@ -59,11 +107,11 @@ PIXEL_FORMAT_RGBA8: PixelFormat.ValueType  # 4
 """Four bytes a pixel: red, green, blue, alpha; alpha is ignored."""
 PIXEL_FORMAT_NV12: PixelFormat.ValueType  # 5
 """4:2:0 video: a full-size luma plane, then interleaved half-size Cb and Cr, both with rows of `row_stride` bytes.
-Even height and width; BT.601, limited range.
+Even height and width; BT.601, limited range, unless color_matrix and color_range say otherwise.
 """
 PIXEL_FORMAT_I420: PixelFormat.ValueType  # 6
 """4:2:0 video: a full-size luma plane with rows of `row_stride` bytes, then a Cb and a Cr plane of half size with
-rows of `row_stride` / 2 bytes. Even height, width and stride; BT.601, limited range.
+rows of `row_stride` / 2 bytes. Even height, width and stride; colours as of NV12.
 """
 PIXEL_FORMAT_RGB_FLOAT32: PixelFormat.ValueType  # 7
 """Three little-endian float32 a pixel: red, green, blue, each finite and in [0, 1]."""
@@ -114,6 +162,8 @@ class RawImage(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     WIDTH_FIELD_NUMBER: _builtins.int
     ROW_STRIDE_FIELD_NUMBER: _builtins.int
+    COLOR_MATRIX_FIELD_NUMBER: _builtins.int
+    COLOR_RANGE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """The pixels. Exactly height * row_stride bytes for packed formats; see PixelFormat for planar ones."""
     pixel_format: Global___PixelFormat.ValueType
@@ -124,6 +174,10 @@ class RawImage(_message.Message):
     """Columns, 1 or more."""
     row_stride: _builtins.int
     """Bytes from the start of one row to the start of the next; 0 means rows without padding."""
+    color_matrix: Global___ColorMatrix.ValueType
+    """How the colours of NV12 and I420 were made; other formats ignore it."""
+    color_range: Global___ColorRange.ValueType
+    """Which values black and white of NV12 and I420 have; other formats ignore it."""
     def __init__(
         self,
         *,
@@ -132,10 +186,12 @@ class RawImage(_message.Message):
         height: _builtins.int = ...,
         width: _builtins.int = ...,
         row_stride: _builtins.int = ...,
+        color_matrix: Global___ColorMatrix.ValueType = ...,
+        color_range: Global___ColorRange.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "height", b"height", "pixel_format", b"pixel_format", "row_stride", b"row_stride", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_matrix", b"color_matrix", "color_range", b"color_range", "data", b"data", "height", b"height", "pixel_format", b"pixel_format", "row_stride", b"row_stride", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

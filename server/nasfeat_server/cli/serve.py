@@ -25,6 +25,12 @@ _LARGEST_BATCH = {"cpu": 4, "gpu": 32}
     is_flag=True,
     help="Run the graph that the weights' module brings, in place of our own: slower, to compare.",
 )
+@click.option(
+    "--crop",
+    default=_DEFAULTS.crop,
+    help="How pictures are brought to the network's square: 'stretch', 'letterbox' (proportions kept, gray at two "
+    "sides) or 'center_crop:0.875' (that part of the middle, as TF-Slim evaluates).",
+)
 @click.option("--model-version", default=_DEFAULTS.model_version, help="Your name for these weights.")
 @click.option("--listen", default=str(_DEFAULTS.listen), metavar="HOST:PORT", help="Where gRPC is served.")
 @click.option("--metrics", default=str(_DEFAULTS.metrics), metavar="HOST:PORT", help="Where Prometheus scrapes.")

@@ -59,6 +59,7 @@ async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | No
         "precision": config.precision,
         "buckets": config.batch_buckets,
         "calibration": str(config.calibration) if config.calibration else None,
+        "crop": config.crop,
     }
     order = {
         "source": config.weights,

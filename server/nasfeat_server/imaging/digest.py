@@ -19,6 +19,7 @@ def image_digest(source: bytes | RawPixels, key: bytes) -> bytes:
         return blake3(source, key=key).digest(16)
     # The layout makes the key, so that no other layout, and no file, has the digest of the same bytes.
     layout = f"{source.pixel_format.value} {source.height} {source.width} {source.row_stride}"
+    layout += f" {source.color_matrix.value} {source.color_range.value}"
     return blake3(source.data, key=blake3(layout.encode(), key=key).digest()).digest(16)
 
 

@@ -23,7 +23,9 @@ from PIL import (
 
 from nasfeat_server.errors import InvalidImageError
 from nasfeat_server.imaging.checks import check_bytes, check_pixels
-from nasfeat_server.imaging.resize import Box, write_resized
+from nasfeat_server.imaging.framing import Framing
+from nasfeat_server.imaging.jpeg import decode_jpeg
+from nasfeat_server.imaging.resize import write_resized
 from nasfeat_server.imaging.types import ImageLimits
 
 FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
@@ -59,15 +61,17 @@ _AS_STORED: dict[int, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] 
 }
 _SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _UNSCALED = frozenset({"I", "F"})
+_LEAST_SHRINK = 1.5
 
 
-def write_encoded(data: bytes, out: npt.NDArray[np.uint8], limits: ImageLimits) -> None:
-    """Decode an image file, turn it upright, stretch it to the shape of `out` and write it there.
+def write_encoded(data: bytes, out: npt.NDArray[np.uint8], limits: ImageLimits, framing: Framing) -> None:
+    """Decode an image file, turn it upright, bring it to the shape of `out` and write it there.
 
     Args:
         data: the whole file.
         out: uint8 [height, width, 3].
         limits: what is too large.
+        framing: which part of the picture is taken, and where it goes.
 
     Raises:
         InvalidImageError: says whether it is too large, no image, truncated or damaged.
@@ -82,7 +86,8 @@ def write_encoded(data: bytes, out: npt.NDArray[np.uint8], limits: ImageLimits) 
         problem = f"{name} header cannot be read: the {len(data)} bytes are truncated or damaged ({error})"
         raise InvalidImageError(problem) from error
     check_pixels(width=image.width, height=image.height, limits=limits)
-    box = _draft(image, out.shape)
+    if name == "JPEG" and _write_jpeg(image, data, out, framing):
+        return
     try:
         image.load()
         plain = _plain(image, name)
@@ -90,8 +95,8 @@ def write_encoded(data: bytes, out: npt.NDArray[np.uint8], limits: ImageLimits) 
         raise
     except Exception as error:  # as above
         raise InvalidImageError(_damage(name, data, error)) from error
-    as_stored = _AS_STORED.get(_orientation(image))
-    write_resized(plain, as_stored(out) if as_stored else out, box)
+    # Only now: when it loads a TIFF, Pillow turns it upright itself.
+    write_resized(plain, _stored(image, out), framing)
 
 
 def _format_of(data: bytes) -> str:
@@ -119,14 +124,29 @@ def _check_webp(data: bytes, limits: ImageLimits) -> None:
     check_pixels(width=width, height=height, limits=limits)
 
 
-def _draft(image: ImageFile.ImageFile, shape: tuple[int, ...]) -> Box | None:
-    """Let libjpeg shrink while it decodes, but never below twice the size wanted: the rest is up to the resize.
+def _write_jpeg(image: ImageFile.ImageFile, data: bytes, out: npt.NDArray[np.uint8], framing: Framing) -> bool:
+    """Write a JPEG whose header has been read; False if there is anything unusual about it, for Pillow to judge."""
+    stored = _stored(image, out)
+    decoded = decode_jpeg(data, mode=image.mode, size=image.size, least=_enough(image, stored.shape, framing))
+    if decoded:
+        pixels, box = decoded
+        write_resized(Image.fromarray(pixels), stored, framing, box)
+    return decoded is not None
 
-    Returns the part of the picture to be loaded that holds all of the image; None for all of it.
+
+def _stored(image: ImageFile.ImageFile, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """See `out` as the picture lies in its file."""
+    as_stored = _AS_STORED.get(_orientation(image))
+    return as_stored(out) if as_stored else out
+
+
+def _enough(image: ImageFile.ImageFile, shape: tuple[int, ...], framing: Framing) -> tuple[float, float]:
+    """Give the columns and rows that the whole picture needs, for what is taken of it to be shrunk a good deal further.
+
+    What is shrunk while it is decoded is not antialiased as the last resize is: that shall do the most of it.
     """
-    enough = 2 * max(shape[:2])
-    drafted = image.draft(None, (enough, enough))
-    return drafted[1] if drafted else None
+    rows, columns = framing.size(shape, image.width, image.height)
+    return _LEAST_SHRINK * columns / framing.fraction, _LEAST_SHRINK * rows / framing.fraction
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

@@ -7,13 +7,14 @@ import numpy.typing as npt
 
 from nasfeat_server.errors import ConfigurationError, InvalidImageError
 from nasfeat_server.imaging.decode import decode_into
+from nasfeat_server.imaging.framing import STRETCH, Framing
 from nasfeat_server.imaging.types import ImageLimits
 
 _LIMITS = ImageLimits(max_bytes=2**28, max_pixels=200_000_000)
 _FEWEST = 8
 
 
-def read_folder(directory: Path, size: int, most: int) -> npt.NDArray[np.uint8]:
+def read_folder(directory: Path, size: int, most: int, framing: Framing = STRETCH) -> npt.NDArray[np.uint8]:
     """Decode up to `most` pictures below `directory`, evenly chosen by name; what is no picture is passed over.
 
     Returns:
@@ -30,7 +31,7 @@ def read_folder(directory: Path, size: int, most: int) -> npt.NDArray[np.uint8]:
     count = 0
     for path in chosen:
         try:
-            decode_into(path.read_bytes(), images[count], _LIMITS)
+            decode_into(path.read_bytes(), images[count], _LIMITS, framing)
         except (InvalidImageError, OSError):
             continue
         count += 1

@@ -6,6 +6,7 @@ from PIL import Image
 
 from nasfeat_server.errors import InvalidImageError
 from nasfeat_server.imaging.checks import check_bytes, check_pixels
+from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.imaging.resize import write_resized
 from nasfeat_server.imaging.types import ImageLimits, PixelFormat, RawPixels
 from nasfeat_server.imaging.yuv import write_yuv
@@ -29,13 +30,14 @@ _PILLOW_MODES = {
 }
 
 
-def write_raw(raw: RawPixels, out: npt.NDArray[np.uint8], limits: ImageLimits) -> None:
-    """Check `raw`, convert it to RGB, stretch it to the shape of `out` and write it there.
+def write_raw(raw: RawPixels, out: npt.NDArray[np.uint8], limits: ImageLimits, framing: Framing) -> None:
+    """Check `raw`, convert it to RGB, bring it to the shape of `out` and write it there.
 
     Args:
         raw: the pixels.
         out: uint8 [height, width, 3].
         limits: what is too large.
+        framing: which part of the picture is taken, and where it goes.
 
     Raises:
         InvalidImageError: names the size, stride, length or value that is wrong, and what it must be.
@@ -45,14 +47,19 @@ def write_raw(raw: RawPixels, out: npt.NDArray[np.uint8], limits: ImageLimits) -
     check_pixels(width=raw.width, height=raw.height, limits=limits)
     stride = _checked_stride(raw, len(data))
     if raw.pixel_format in _PLANAR:
-        write_yuv(_rows(data, stride), raw, out)
+        write_yuv(_rows(data, stride), raw, out, framing)
     elif raw.pixel_format is PixelFormat.RGB_FLOAT32:
-        write_resized(Image.fromarray(_bytes_of_floats(_rows(data, stride), raw.width)), out)
-    elif raw.pixel_format is PixelFormat.RGB8 and out.shape[:2] == (raw.height, raw.width):
+        write_resized(Image.fromarray(_bytes_of_floats(_rows(data, stride), raw.width)), out, framing)
+    elif is_plain_copy(raw, out.shape, framing):
         out[...] = _rows(data, stride)[:, : 3 * raw.width].reshape(out.shape)
     else:
         mode, layout = _PILLOW_MODES[raw.pixel_format]
-        write_resized(Image.frombytes(mode, (raw.width, raw.height), data, "raw", layout, stride), out)
+        write_resized(Image.frombytes(mode, (raw.width, raw.height), data, "raw", layout, stride), out, framing)
+
+
+def is_plain_copy(raw: RawPixels, shape: tuple[int, ...], framing: Framing) -> bool:
+    """Tell whether `raw` is written to an output of `shape` as it is, which costs next to nothing."""
+    return raw.pixel_format is PixelFormat.RGB8 and framing.keeps(shape, raw.width, raw.height)
 
 
 def _rows(data: memoryview, stride: int) -> npt.NDArray[np.uint8]:

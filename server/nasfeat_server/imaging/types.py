@@ -16,6 +16,20 @@ class PixelFormat(Enum):
     RGB_FLOAT32 = "RGB_FLOAT32"
 
 
+class ColorMatrix(Enum):
+    """Which weights made Y, Cb and Cr of red, green and blue: ITU-R BT.601 of standard, BT.709 of high definition."""
+
+    BT601 = "BT.601"
+    BT709 = "BT.709"
+
+
+class ColorRange(Enum):
+    """Whether black and white are 16 and 235, as in broadcasts, or 0 and 255, as in JPEGs."""
+
+    LIMITED = "limited"
+    FULL = "full"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawPixels:
     """Pixels as cameras and video decoders deliver them; nothing here has been checked yet.
@@ -26,6 +40,8 @@ class RawPixels:
         height: rows.
         width: columns.
         row_stride: bytes from the start of one row to the start of the next; 0 means rows without padding.
+        color_matrix: of NV12 and I420.
+        color_range: likewise.
     """
 
     data: bytes | memoryview
@@ -33,6 +49,8 @@ class RawPixels:
     height: int
     width: int
     row_stride: int = 0
+    color_matrix: ColorMatrix = ColorMatrix.BT601
+    color_range: ColorRange = ColorRange.LIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

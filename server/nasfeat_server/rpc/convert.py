@@ -4,17 +4,29 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.interface import ModelDescription, PrecisionCheck
 from nasfeat_server.errors import InvalidImageError, InvalidRequestError
-from nasfeat_server.imaging.types import PixelFormat, RawPixels
+from nasfeat_server.imaging.types import ColorMatrix, ColorRange, PixelFormat, RawPixels
 from nasfeat_server.network.outputs import FEATURE_VECTOR
 from nasfeat_server.rpc.outputs import Selection, select
 from nasfeat_server.scheduling.overload import OverloadPolicy
 
 _PIXEL_FORMATS = {image_pb2.PixelFormat.Value(f"PIXEL_FORMAT_{format_.name}"): format_ for format_ in PixelFormat}
+_COLOR_MATRICES: Mapping[int, ColorMatrix] = {
+    image_pb2.COLOR_MATRIX_UNSPECIFIED: ColorMatrix.BT601,
+    image_pb2.COLOR_MATRIX_BT601: ColorMatrix.BT601,
+    image_pb2.COLOR_MATRIX_BT709: ColorMatrix.BT709,
+}
+_COLOR_RANGES: Mapping[int, ColorRange] = {
+    image_pb2.COLOR_RANGE_UNSPECIFIED: ColorRange.LIMITED,
+    image_pb2.COLOR_RANGE_LIMITED: ColorRange.LIMITED,
+    image_pb2.COLOR_RANGE_FULL: ColorRange.FULL,
+}
+_Colour = TypeVar("_Colour")
 _WEIGHTS_OF_PRIORITIES: Mapping[int, float] = {
     feature_service_pb2.PRIORITY_LOW: 0.25,
     feature_service_pb2.PRIORITY_NORMAL: 1.0,
@@ -73,7 +85,15 @@ def image_source(image: image_pb2.Image) -> bytes | RawPixels:
         height=raw.height,
         width=raw.width,
         row_stride=raw.row_stride,
+        color_matrix=_color(raw.color_matrix, _COLOR_MATRICES),
+        color_range=_color(raw.color_range, _COLOR_RANGES),
     )
+
+
+def _color(value: int, known: Mapping[int, _Colour]) -> _Colour:
+    if value not in known:
+        raise InvalidImageError(f"color matrix or range {value} is unknown; there are {', '.join(map(str, known))}")
+    return known[value]
 
 
 def stream_terms(

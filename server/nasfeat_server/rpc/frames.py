@@ -19,7 +19,9 @@ from nasfeat_server.errors import (
 )
 from nasfeat_server.imaging.decode import decode_into
 from nasfeat_server.imaging.digest import image_digest
-from nasfeat_server.imaging.types import ImageLimits, PixelFormat, RawPixels
+from nasfeat_server.imaging.framing import STRETCH, Framing
+from nasfeat_server.imaging.raw import is_plain_copy
+from nasfeat_server.imaging.types import ImageLimits, RawPixels
 from nasfeat_server.rpc.convert import image_source
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.scheduling.dispatcher import Dispatcher
@@ -42,6 +44,7 @@ class FramePath:
             what it is decoded from can be hundreds of times as large, so that slots alone would not bound memory.
         sharing: finds images that are the same.
         digest_key: names the model to the digests of images.
+        framing: how pictures are brought to the network's proportions.
     """
 
     slots: SlotPool
@@ -53,6 +56,7 @@ class FramePath:
     sharing: Sharing
     digest_key: bytes
     observer: Observer
+    framing: Framing = STRETCH
 
     def receive(self, job: FrameJob) -> bool:
         """Take note of `job`, which has just arrived; False if it is answered with that.
@@ -172,11 +176,11 @@ class FramePath:
         if source is None:
             raise AssertionError("an image is decoded once")
         out = self.images[job.slot]
-        if _is_plain_copy(source, out.shape):
+        if isinstance(source, RawPixels) and is_plain_copy(source, out.shape, self.framing):
             # A copy of a third of a megabyte costs less than the way to a thread and back.
-            decode_into(source, out, self.limits)
+            decode_into(source, out, self.limits, self.framing)
         else:
-            job.decoding = self.decoders.submit(decode_into, source, out, self.limits)
+            job.decoding = self.decoders.submit(decode_into, source, out, self.limits, self.framing)
             await asyncio.wrap_future(job.decoding)
         self._leave_room(job)
         job.stages_s[Stage.DECODE] = time.monotonic() - started_at
@@ -258,11 +262,3 @@ def _as_settled(job: FrameJob) -> Settled:
     if isinstance(job.error, InvalidImageError | ExecutionFailedError | ReplicaLostError):
         return job.error
     return job.results
-
-
-def _is_plain_copy(source: bytes | RawPixels, shape: tuple[int, ...]) -> bool:
-    return (
-        isinstance(source, RawPixels)
-        and source.pixel_format is PixelFormat.RGB8
-        and (source.height, source.width) == shape[:2]
-    )
