@@ -15,7 +15,7 @@ from nasfeat_server.imaging.folder import read_folder
 from nasfeat_server.network.spec import VARIANTS
 
 # Processors without bf16 instructions run it in TensorFlow all the same, slowly.
-CASES = [("openvino", "int8", 0.97), ("tensorflow", "bf16", 0.998)]
+CASES = [("openvino", "int8", 0.97), ("tensorflow", "bf16", 0.998), ("jax", "bf16", 0.998)]
 SMALL = dataclasses.replace(VARIANTS["cifar"], name="small", num_cells=3)
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from nasfeat_server.errors import ConfigurationError
 
 AUTO, FAKE = "auto", "fake"
-ENGINES = ("tensorflow", "openvino", FAKE)
+ENGINES = ("tensorflow", "openvino", "jax", FAKE)
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 _DEFAULT = "tensorflow"
@@ -20,12 +20,13 @@ _COMPUTES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "tensorflow": {"cpu": ("fp32", "bf16"), "gpu": ("fp32", "bf16", "fp16")},
         "openvino": {"cpu": ("fp32", "bf16", "int8")},
+        "jax": {"cpu": ("fp32", "bf16"), "gpu": ("fp32", "bf16", "fp16")},
         FAKE: {"cpu": PRECISIONS, "gpu": PRECISIONS},
     }
 )
 """The precisions that each engine computes in, by kind of device."""
 _PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"tensorflow": ("tensorflow",), "openvino": ("openvino", "onnx"), FAKE: ()}
+    {"tensorflow": ("tensorflow",), "openvino": ("openvino", "onnx"), "jax": ("jax",), FAKE: ()}
 )
 
 

@@ -77,7 +77,7 @@ async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | No
             stdout=asyncio.subprocess.PIPE,
             stderr=words,
             limit=2**20,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"},
             start_new_session=True,
         )
         try:
