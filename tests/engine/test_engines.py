@@ -154,6 +154,7 @@ def test_batches_that_have_no_model_of_their_own_are_run_as_several(tmp_path: Pa
         (artifact / "sizes.json").write_text(json.dumps(sizes))
         engine = engine_of(dataclasses.replace(options, artifact=str(artifact)))
         engine.load()
+        assert engine.max_batch_size == sizes[-1]
         found.append(np.array(engine.run(images, VECTOR)["global_pool"]))
     for features in found[1:]:
         np.testing.assert_allclose(features, found[0], rtol=1e-3, atol=1e-4)

@@ -54,8 +54,11 @@ def test_every_matrix_and_range_is_ffmpegs(
     difference: Any,
 ) -> None:
     """On planes of noise in that range no value is more than two steps from ffmpeg's exact conversion."""
-    least, most = (16, 236) if steps is ColorRange.LIMITED else (0, 256)
-    noise = np.random.default_rng(2).integers(least, most, (135, 160), np.uint8)
+    random = np.random.default_rng(2)
+    noise = random.integers(0, 256, (135, 160), np.uint8)
+    if steps is ColorRange.LIMITED:
+        noise[:90] = random.integers(16, 236, (90, 160), np.uint8)
+        noise[90:] = random.integers(16, 241, (45, 160), np.uint8)
     frame = av.VideoFrame.from_ndarray(noise, format=FORMATS[pixel_format])
     raw = RawPixels(
         data=noise.tobytes(),

@@ -112,6 +112,11 @@ def description_of(document: Mapping[str, Any]) -> ModelDescription:
 class Engine(Protocol):
     """A network on a device, inside a replica's process. Not thread-safe."""
 
+    @property
+    def max_batch_size(self) -> int:
+        """The largest batch that makes an image cheaper, known once loaded: in a larger one, images would only wait."""
+        ...
+
     def load(self) -> ModelDescription:
         """Read the weights and put the network on the device. Called once, first.
 

@@ -81,9 +81,11 @@ class _Replica:
         return engine
 
     def _warm_up(self, engine: Engine, options: EngineOptions) -> int:
-        """Run each batch size once, as far as the device has the memory; returns the largest that it has."""
+        """Run each batch size that pays once, as far as the device has the memory; returns the largest."""
         largest = 0
         for size in options.batch_buckets:
+            if size > engine.max_batch_size:
+                break
             self._tell(progress=f"warming batches of {size}")
             try:
                 engine.warm_up(size)

@@ -11,7 +11,7 @@ from nasfeat_server.imaging.framing import Box
 Pixels = npt.NDArray[np.uint8]
 
 # libjpeg-turbo can take any number of eighths, and has fast code for these. Measured on photographs of 1920x1080 for
-# 331x331: half of the size takes half of the time of five eighths, and is off by 0.2 to 0.5 of 255 in the mean and not
+# 331x331: half of the size takes half of the time of five eighths, and is off by 0.2 to 0.6 of 255 in the mean and not
 # 0.2 to 0.3.
 _PARTS = (1 / 8, 1 / 4, 1 / 2, 1)
 _PLAIN = frozenset({"L", "RGB"})

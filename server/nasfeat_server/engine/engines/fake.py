@@ -39,6 +39,11 @@ class FakeEngine:
         self._memory = ""
         self._shapes: Mapping[str, tuple[int, ...]] = {}
 
+    @property
+    def max_batch_size(self) -> int:
+        """The largest that was asked for."""
+        return self._options.batch_buckets[-1]
+
     def load(self) -> ModelDescription:
         """Read what a batch costs."""
         model = self._options.model

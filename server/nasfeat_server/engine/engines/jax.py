@@ -50,6 +50,11 @@ class JaxEngine:
         self._parameters: Mapping[str, Any] = {}
         self._compiled: dict[tuple[int, bool], Any] = {}
 
+    @property
+    def max_batch_size(self) -> int:
+        """The largest that was asked for."""
+        return self._options.batch_buckets[-1]
+
     def load(self) -> ModelDescription:
         """Put the prepared parameters on the device.
 

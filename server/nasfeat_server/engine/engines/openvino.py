@@ -133,7 +133,7 @@ def _worth_while(buckets: Sequence[int], compile_for: Callable[[int], _Compiled]
 
 
 class OpenVinoEngine:
-    """An `Engine` with a compiled model for each batch size that gains by it; other batches are run as several.
+    """An `Engine` with a compiled model for each batch size that gains by it; larger batches are run as several.
 
     One model for every size would be slower: with shapes that are not fixed, NASNet-A Mobile takes twice as long. A
     model over the same file gives activations; it is compiled when the first is asked for, for single images.
@@ -145,6 +145,11 @@ class OpenVinoEngine:
         self._names: Outputs = ()
         self._vectors: dict[int, _Compiled] = {}
         self._everything: _Compiled | None = None
+
+    @property
+    def max_batch_size(self) -> int:
+        """The largest with a model of its own."""
+        return max(self._vectors)
 
     def load(self) -> ModelDescription:
         """Read the prepared graph and compile it.

@@ -58,6 +58,11 @@ class TensorFlowEngine:
         self._options = options
         self._compute: _Compute | None = None
 
+    @property
+    def max_batch_size(self) -> int:
+        """The largest that was asked for."""
+        return self._options.batch_buckets[-1]
+
     def load(self) -> ModelDescription:
         """Put the prepared parameters on the device and trace the graph.
 

@@ -1,0 +1,1 @@
+"""Run by hand on a machine with a GPU; see `__main__`."""
