@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-# Images that wait because the same one is on its way keep their bytes until then; these are all of them together.
-_MAX_FOLLOWING_BYTES = 64 * 2**20
+# Images on their way keep their bytes until then, for others to be compared to, and those that wait for them do.
+_MAX_SHARED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ class App:
             slots=slots,
             dispatcher=dispatcher,
             decoders=stack.enter_context(ThreadPoolExecutor(_cores(), thread_name_prefix="decode")),
-            sharing=Sharing(cache=cache, max_following_bytes=_MAX_FOLLOWING_BYTES if config.single_flight else 0),
+            sharing=Sharing(cache=cache, max_bytes=_MAX_SHARED_BYTES if config.single_flight else 0),
             windows=WindowKeeper(config.slots),
         )
 

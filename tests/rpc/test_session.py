@@ -48,7 +48,7 @@ def _path(log: EventLog) -> FramePath:
         decoders=ThreadPoolExecutor(1),
         undecoded=asyncio.Semaphore(2),
         limits=ImageLimits(max_bytes=1000, max_pixels=1000),
-        sharing=Sharing(cache=None, max_following_bytes=0),
+        sharing=Sharing(cache=None, max_bytes=0),
         digest_key=bytes(32),
         observer=log,
     )

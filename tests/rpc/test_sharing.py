@@ -18,8 +18,8 @@ _SHARED = feature_service_pb2.RESULT_SOURCE_SHARED
 _CACHED = feature_service_pb2.RESULT_SOURCE_CACHED
 
 
-def _single_flight(max_following_bytes: int = 2**20) -> Sharing:
-    return Sharing(cache=None, max_following_bytes=max_following_bytes)
+def _single_flight(max_bytes: int = 2**20) -> Sharing:
+    return Sharing(cache=None, max_bytes=max_bytes)
 
 
 async def _stream(server: Gated, *requests: Any, **options: Any) -> Any:
@@ -151,8 +151,8 @@ async def test_a_bad_image_is_bad_for_everyone() -> None:
 
 
 async def test_images_that_wait_for_the_same_hold_bounded_memory() -> None:
-    """Followers keep their bytes: with room for two, the third goes its own way."""
-    async with gated(sharing=_single_flight(2 * 32 * 32 * 3)) as server:
+    """Leader and followers keep their bytes: with room for three, the fourth goes its own way."""
+    async with gated(sharing=_single_flight(3 * 32 * 32 * 3)) as server:
         calls = [await _stream(server, frame(0, pixels(7))) for _ in range(4)]
         await server.received(4)
         assert server.path.slots.in_use == 2
@@ -179,7 +179,7 @@ async def test_recent_results_are_kept_if_wanted_and_told_as_such() -> None:
 async def test_the_cache_keeps_within_its_bytes() -> None:
     """With room for three results, the one that was not used for the longest time makes way."""
     cache: LRUCache[Key, bytes] = LRUCache(3 * 768 * 4, getsizeof=len)
-    async with gated(sharing=Sharing(cache=cache, max_following_bytes=0)) as server:
+    async with gated(sharing=Sharing(cache=cache, max_bytes=0)) as server:
         server.device.turnstile.admit(100)
         call = await _stream(server)
         for number, image in enumerate([1, 2, 3, 1, 4, 1, 2]):
@@ -193,7 +193,7 @@ async def test_the_cache_keeps_within_its_bytes() -> None:
 @pytest.mark.parametrize("count", [1, 50])
 async def test_a_result_larger_than_the_cache_is_not_kept(count: int) -> None:
     """It is answered as ever."""
-    sharing = Sharing(cache=LRUCache(100, getsizeof=len), max_following_bytes=0)
+    sharing = Sharing(cache=LRUCache(100, getsizeof=len), max_bytes=0)
     async with gated(sharing=sharing) as server:
         server.device.turnstile.admit(count)
         call = await _stream(server, *(frame(number, pixels(7)) for number in range(count)))

@@ -142,7 +142,7 @@ async def gated(
         decoders=ThreadPoolExecutor(1),
         undecoded=asyncio.Semaphore(4),
         limits=ImageLimits(max_bytes=10**6, max_pixels=10**6),
-        sharing=sharing or Sharing(cache=None, max_following_bytes=0),
+        sharing=sharing or Sharing(cache=None, max_bytes=0),
         digest_key=bytes(32),
         observer=log,
     )

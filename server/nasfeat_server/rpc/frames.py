@@ -18,7 +18,7 @@ from nasfeat_server.errors import (
     SupersededError,
 )
 from nasfeat_server.imaging.decode import decode_into
-from nasfeat_server.imaging.digest import image_digest
+from nasfeat_server.imaging.digest import SameImage, image_digest
 from nasfeat_server.imaging.framing import STRETCH, Framing
 from nasfeat_server.imaging.raw import is_plain_copy
 from nasfeat_server.imaging.types import ImageLimits, RawPixels
@@ -83,7 +83,8 @@ class FramePath:
         if nbytes > _LARGEST_SHARED_BYTES:
             return
         if job.key is None:
-            job.key = Key(content=image_digest(source, self.digest_key), outputs=job.selection.computed)
+            content = image_digest(source, self.digest_key) if self.sharing.caches else SameImage(source)
+            job.key = Key(content=content, outputs=job.selection.computed)
         job.results = self.sharing.find(job.key)
         if job.results is not None:
             job.source = Source.CACHED
@@ -93,7 +94,9 @@ class FramePath:
         if job.following:
             job.following_bytes = nbytes
         else:
-            job.leading = self.sharing.lead(job.key, job.weight)
+            job.leading = self.sharing.lead(job.key, job.weight, nbytes)
+            if not job.leading:
+                job.key = None
 
     async def reserve(self, *, max_waiting: int | None = None) -> int:
         """Wait for a slot and for room to decode one image.
@@ -236,6 +239,7 @@ class FramePath:
         if job.leading and job.key:
             self.sharing.settle(job.key, job.leading, _as_settled(job))
             job.leading = None
+        job.key = None
         slot, job.slot = job.slot, None
         if slot is None:
             return
