@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nasfeat_server.app import main
+from nasfeat_server.cli.allocator import keep_freed_memory
 from nasfeat_server.cli.options import device_names, engine_options, network_options
 from nasfeat_server.config import Endpoint, RequestLimits, ServerConfig
 from nasfeat_server.errors import ConfigurationError
@@ -82,6 +83,7 @@ def serve(**options: Any) -> None:
     it was told to.
     """
     logging.configure(options.pop("log_level"))
+    keep_freed_memory()
     try:
         asyncio.run(main(_config(**options)))
     except ConfigurationError as error:
