@@ -29,6 +29,7 @@ from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.rpc.convert import identity_message, model_message
+from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.rpc.servicer import FeatureServicer
@@ -203,11 +204,13 @@ class App:
         return FramePath(
             slots=core.slots,
             dispatcher=core.dispatcher,
-            images=core.arena.images,
-            decoders=core.decoders,
-            undecoded=asyncio.Semaphore(2 * _cores()),
-            limits=ImageLimits(max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels),
-            framing=framing,
+            decoding=Decoding(
+                images=core.arena.images,
+                threads=core.decoders,
+                room=asyncio.Semaphore(2 * _cores()),
+                limits=ImageLimits(max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels),
+                framing=framing,
+            ),
             sharing=core.sharing,
             digest_key=key,
             observer=self._observer,

@@ -14,6 +14,7 @@ from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.errors import ShuttingDownError
 from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.rpc.convert import StreamTerms
+from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.rpc.outputs import Selection
@@ -44,10 +45,12 @@ def _path(log: EventLog) -> FramePath:
     return FramePath(
         slots=slots,
         dispatcher=Dispatcher(slots=slots, buckets=(1,), collect=arena.take_results, outage_s=60, observer=log),
-        images=arena.images,
-        decoders=ThreadPoolExecutor(1),
-        undecoded=asyncio.Semaphore(2),
-        limits=ImageLimits(max_bytes=1000, max_pixels=1000),
+        decoding=Decoding(
+            images=arena.images,
+            threads=ThreadPoolExecutor(1),
+            room=asyncio.Semaphore(2),
+            limits=ImageLimits(max_bytes=1000, max_pixels=1000),
+        ),
         sharing=Sharing(cache=None, max_bytes=0),
         digest_key=bytes(32),
         observer=log,

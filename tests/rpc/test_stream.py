@@ -14,7 +14,7 @@ from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
 from nasfeat_server.app import App
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.engines.fake import FAILING_PIXEL
-from nasfeat_server.rpc import frames
+from nasfeat_server.rpc import decoding
 from serving import connected, frame, metric, next_result, opening, pixels, running, until
 
 Request = feature_service_pb2.StreamFeaturesRequest
@@ -145,7 +145,7 @@ async def test_frames_that_wait_to_be_decoded_are_few_however_many_are_sent(monk
     def slow(*_: object) -> None:
         gate.wait()
 
-    monkeypatch.setattr(frames, "decode_into", slow)
+    monkeypatch.setattr(decoding, "decode_into", slow)
     allowed = 2 * len(os.sched_getaffinity(0)) + 1
     async with running() as app, connected(app) as stub:
         call = stub.StreamFeatures()

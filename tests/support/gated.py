@@ -18,6 +18,7 @@ from nasfeat_server.engine.fake import FakeExecutor
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.rpc.convert import identity_message, model_message
+from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.scheduling.dispatcher import Dispatcher
@@ -138,10 +139,7 @@ async def gated(
     path = FramePath(
         slots=pool,
         dispatcher=dispatcher,
-        images=arena.images,
-        decoders=ThreadPoolExecutor(1),
-        undecoded=asyncio.Semaphore(4),
-        limits=ImageLimits(max_bytes=10**6, max_pixels=10**6),
+        decoding=_decoding(arena),
         sharing=sharing or Sharing(cache=None, max_bytes=0),
         digest_key=bytes(32),
         observer=log,
@@ -161,7 +159,12 @@ async def gated(
             await server.stop(0)
             for task in serving:
                 task.cancel()
-    path.decoders.shutdown()
+    path.decoding.threads.shutdown()
+
+
+def _decoding(arena: Arena) -> Decoding:
+    limits = ImageLimits(max_bytes=10**6, max_pixels=10**6)
+    return Decoding(images=arena.images, threads=ThreadPoolExecutor(1), room=asyncio.Semaphore(4), limits=limits)
 
 
 def _servicer(

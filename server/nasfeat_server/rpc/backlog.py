@@ -78,7 +78,7 @@ class Backlog:
             return
         if verdict is Verdict.OLDEST_QUEUED:
             self._path.dispatcher.supersede_oldest(self._lane)
-        await self._path.execute(job)
+        self._path.execute(job)
 
     def _waiting(self) -> Waiting:
         return Waiting(

@@ -1,13 +1,11 @@
 """One image from its arrival to its answer: receive, decode, queue, execute."""
 
 import asyncio
+import functools
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from nasfeat_server.errors import (
     DeadlinePassedError,
@@ -17,16 +15,15 @@ from nasfeat_server.errors import (
     ReplicaLostError,
     SupersededError,
 )
-from nasfeat_server.imaging.decode import decode_into
 from nasfeat_server.imaging.digest import SameImage, image_digest
-from nasfeat_server.imaging.framing import STRETCH, Framing
-from nasfeat_server.imaging.raw import is_plain_copy
-from nasfeat_server.imaging.types import ImageLimits, RawPixels
+from nasfeat_server.imaging.types import RawPixels
 from nasfeat_server.rpc.convert import image_source
+from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Key, Settled, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
+from nasfeat_server.scheduling.work import Execution
 from nasfeat_server.telemetry.events import FrameFinished, FrameReceived, Observer, Outcome, Source, Stage
 
 # A digest is made on the event loop: of this much in a millisecond or two.
@@ -38,25 +35,17 @@ class FramePath:
     """The way that every image takes, whichever call brought it.
 
     Attributes:
-        images: the arena's images, uint8 [slots, H, W, 3].
-        decoders: the threads that decode.
-        undecoded: room for images that are admitted and not yet decoded. A slot holds an image of the network's size;
-            what it is decoded from can be hundreds of times as large, so that slots alone would not bound memory.
+        decoding: brings images to their slots.
         sharing: finds images that are the same.
         digest_key: names the model to the digests of images.
-        framing: how pictures are brought to the network's proportions.
     """
 
     slots: SlotPool
     dispatcher: Dispatcher
-    images: npt.NDArray[np.uint8]
-    decoders: ThreadPoolExecutor
-    undecoded: asyncio.Semaphore
-    limits: ImageLimits
+    decoding: Decoding
     sharing: Sharing
     digest_key: bytes
     observer: Observer
-    framing: Framing = STRETCH
 
     def receive(self, job: FrameJob) -> bool:
         """Take note of `job`, which has just arrived; False if it is answered with that.
@@ -74,8 +63,7 @@ class FramePath:
             if self.sharing.enabled and job.content is not None:
                 self._look_for_the_same(job, job.content)
         except NasfeatError as error:
-            job.error = error
-            self.settle(job)
+            self._refuse(job, error)
         return not job.answered.done()
 
     def _look_for_the_same(self, job: FrameJob, source: bytes | RawPixels) -> None:
@@ -106,7 +94,7 @@ class FramePath:
         """
         slot = await self.slots.acquire(max_waiting=max_waiting, retry_after_s=self.dispatcher.drain_s)
         try:
-            await self.undecoded.acquire()
+            await self.decoding.room.acquire()
         except asyncio.CancelledError:
             self.slots.release(slot)
             raise
@@ -118,29 +106,46 @@ class FramePath:
         job.has_room = True
         job.stages_s[Stage.RECEIVE] = time.monotonic() - job.arrived_at
 
-    async def answer(self, job: FrameJob) -> None:
-        """Take an admitted `job` through decoding and execution, and settle it."""
+    def answer(self, job: FrameJob) -> Coroutine[Any, Any, None] | None:
+        """Send an admitted `job` on its way through decoding and execution, at the end of which it is settled.
+
+        Returns:
+            What is to be run for that; None if nothing is, as for a raw frame that is copied: a task costs more.
+        """
+        if not self.decoding.is_copy(job):
+            return self._answer(job)
+        try:
+            self.decoding.run_here(job)
+        except NasfeatError as error:
+            self._refuse(job, error)
+        else:
+            self.execute(job)
+        return None
+
+    async def _answer(self, job: FrameJob) -> None:
         if await self.decode(job):
-            await self.execute(job)
+            self.execute(job)
 
     async def decode(self, job: FrameJob) -> bool:
         """Decode an admitted `job` into its slot; False if it cannot be decoded, and is settled."""
         try:
-            await self._decode(job)
+            if self.decoding.is_copy(job):
+                self.decoding.run_here(job)
+            else:
+                await self.decoding.run_on_thread(job)
         except NasfeatError as error:
-            job.error = error
-            self.settle(job)
-        return job.error is None
+            self._refuse(job, error)
+            return False
+        return True
 
-    async def execute(self, job: FrameJob) -> None:
-        """Take a decoded `job` through a device, and settle it."""
-        try:
-            await self._execute(job)
-        except SupersededError:
-            job.superseded = True
-        except NasfeatError as error:
-            job.error = error
-        self.settle(job)
+    def execute(self, job: FrameJob) -> None:
+        """Send a decoded `job` to a device; it is settled when that is done with it."""
+        if job.slot is None:
+            raise AssertionError("only admitted frames are executed")
+        wanted = job.selection
+        job.work = self.dispatcher.submit(job.lane, job.slot, wanted.computed, wanted.nbytes, job.deadline)
+        job.slot = None
+        job.work.done.add_done_callback(functools.partial(self._executed, job))
 
     async def answer_following(self, job: FrameJob) -> None:
         """Answer a `job` that waits for the same image; if that one leaves unanswered, `job` goes its own way."""
@@ -159,7 +164,7 @@ class FramePath:
             self.settle(job)
         if not job.answered.done():
             self.admit(job, await self.reserve())
-            await self.answer(job)
+            await self._answer(job)
 
     async def _outcome(self, job: FrameJob) -> Settled:
         if not job.following:
@@ -173,36 +178,29 @@ class FramePath:
         job.stages_s[Stage.QUEUE] = time.monotonic() - job.arrived_at
         return outcome
 
-    async def _decode(self, job: FrameJob) -> None:
-        started_at = time.monotonic()
-        source = job.content
-        if source is None:
-            raise AssertionError("an image is decoded once")
-        out = self.images[job.slot]
-        if isinstance(source, RawPixels) and is_plain_copy(source, out.shape, self.framing):
-            # A copy of a third of a megabyte costs less than the way to a thread and back.
-            decode_into(source, out, self.limits, self.framing)
+    def _executed(self, job: FrameJob, done: asyncio.Future[Execution]) -> None:
+        if not job.under_way:
+            return
+        try:
+            execution = done.result()
+        except SupersededError:
+            job.superseded = True
+        except NasfeatError as error:
+            job.error = error
         else:
-            job.decoding = self.decoders.submit(decode_into, source, out, self.limits, self.framing)
-            await asyncio.wrap_future(job.decoding)
-        self._leave_room(job)
-        job.stages_s[Stage.DECODE] = time.monotonic() - started_at
-
-    async def _execute(self, job: FrameJob) -> None:
-        if job.slot is None:
-            raise AssertionError("only admitted frames are executed")
-        wanted = job.selection
-        job.work = self.dispatcher.submit(job.lane, job.slot, wanted.computed, wanted.nbytes, job.deadline)
-        job.slot = None
-        execution = await job.work.done
-        job.results = execution.results
-        job.source = Source.COMPUTED
-        job.stages_s[Stage.QUEUE] = execution.queue_s
-        job.stages_s[Stage.EXECUTE] = execution.execute_s
+            job.results = execution.results
+            job.source = Source.COMPUTED
+            job.stages_s[Stage.QUEUE] = execution.queue_s
+            job.stages_s[Stage.EXECUTE] = execution.execute_s
+        self.settle(job)
 
     def supersede(self, job: FrameJob) -> None:
         """Settle a `job` that no device has had: a newer frame of its stream takes its place."""
         job.superseded = True
+        self.settle(job)
+
+    def _refuse(self, job: FrameJob, error: NasfeatError) -> None:
+        job.error = error
         self.settle(job)
 
     def settle(self, job: FrameJob) -> None:
@@ -234,7 +232,7 @@ class FramePath:
     def _release(self, job: FrameJob) -> None:
         """Give back what `job` holds; the slot as soon as no decoding thread can write to it."""
         job.content = None
-        self._leave_room(job)
+        self.decoding.leave(job)
         self._unfollow(job)
         if job.leading and job.key:
             self.sharing.settle(job.key, job.leading, _as_settled(job))
@@ -253,12 +251,6 @@ class FramePath:
         if job.following:
             job.following = None
             self.sharing.unfollow(job.following_bytes)
-
-    def _leave_room(self, job: FrameJob) -> None:
-        if job.has_room:
-            job.content = None
-            job.has_room = False
-            self.undecoded.release()
 
 
 def _as_settled(job: FrameJob) -> Settled:

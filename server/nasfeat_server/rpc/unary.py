@@ -77,14 +77,17 @@ async def _answer(job: FrameJob, path: FramePath, limits: RequestLimits) -> None
         return
     if job.following:
         await path.answer_following(job)
+        await job.answered
         return
     try:
         path.admit(job, await path.reserve(max_waiting=limits.max_waiting_images))
     except OverloadedError as error:
         job.error = error
         path.settle(job)
-    else:
-        await path.answer(job)
+        return
+    if work := path.answer(job):
+        await work
+    await job.answered
 
 
 def _raise_if_refused(jobs: Sequence[FrameJob]) -> None:
