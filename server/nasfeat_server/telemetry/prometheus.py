@@ -1,4 +1,4 @@
-"""Every metric of the server: the one module that knows their names, and turns events into them."""
+"""Every metric of the server: with `frame_metrics`, the one place that knows their names and turns events into them."""
 
 import platform
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from prometheus_client.process_collector import ProcessCollector
 from nasfeat_server.config import Endpoint
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.telemetry import events
+from nasfeat_server.telemetry.frame_metrics import FrameMetrics
 
-_STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _STREAM_BUCKETS_S = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600)
 
@@ -35,29 +35,11 @@ class PrometheusObserver:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self._frames = Counter(
-            "nasfeat_frames", "Images by the outcome of their life.", ("outcome", "reason"), registry=registry
-        )
-        sources = Counter(
-            "nasfeat_results",
-            "Images with features, by whether a device worked for this one or for the same one before.",
-            ("source",),
-            registry=registry,
-        )
-        self._sources = {source: sources.labels(source) for source in events.Source}
-        stages = Histogram(
-            "nasfeat_stage_seconds",
-            "Time of an image in each stage.",
-            ("stage",),
-            buckets=_STAGE_BUCKETS_S,
-            registry=registry,
-        )
-        # Looked up once: this is the one metric that is touched five times for every image.
-        self._stage_seconds = {stage: stages.labels(stage) for stage in events.Stage}
+        self._frames = FrameMetrics()
+        registry.register(self._frames)
         self._requests = Counter(
             "nasfeat_requests", "Calls by method and gRPC status.", ("method", "code"), registry=registry
         )
-        self._in_flight = Gauge("nasfeat_in_flight_frames", "Images received, not yet answered.", registry=registry)
         self._streams = Gauge("nasfeat_streams", "Open streams.", registry=registry)
         self._stream_seconds = Histogram(
             "nasfeat_stream_seconds", "Length of ended streams.", buckets=_STREAM_BUCKETS_S, registry=registry
@@ -127,16 +109,11 @@ class PrometheusObserver:
 
     @observe.register
     def _(self, _: events.FrameReceived) -> None:
-        self._in_flight.inc()
+        self._frames.received()
 
     @observe.register
     def _(self, event: events.FrameFinished) -> None:
-        self._in_flight.dec()
-        self._frames.labels(event.outcome, event.reason).inc()
-        if event.source:
-            self._sources[event.source].inc()
-        for stage, seconds in event.stages_s.items():
-            self._stage_seconds[stage].observe(seconds)
+        self._frames.finished(event)
 
     @observe.register
     def _(self, event: events.RequestFinished) -> None:
