@@ -1,11 +1,10 @@
 """Every metric of the server: with `frame_metrics`, the one place that knows their names and turns events into them."""
 
 import platform
-from collections.abc import Callable
-from functools import singledispatchmethod
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
 from prometheus_client.gc_collector import GCCollector
@@ -29,8 +28,6 @@ class PrometheusObserver:
 
     def __init__(self) -> None:
         """Register every metric, at zero."""
-        # Bound once: a single dispatch method is made anew whenever it is looked up, which costs more than the call.
-        self.observe = self.observe
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -45,6 +42,20 @@ class PrometheusObserver:
             "nasfeat_stream_seconds", "Length of ended streams.", buckets=_STREAM_BUCKETS_S, registry=registry
         )
         self._register_devices(registry)
+        # `functools.singledispatchmethod` costs as much as the counting itself.
+        self._counting: Mapping[type[events.Event], Callable[[Any], None]] = {
+            events.FrameReceived: self._frame_received,
+            events.FrameFinished: self._frames.finished,
+            events.RequestFinished: self._request_finished,
+            events.StreamOpened: self._stream_opened,
+            events.StreamClosed: self._stream_closed,
+            events.BatchFinished: self._batch_finished,
+            events.BatchLimitChanged: self._batch_limit_changed,
+            events.ReplicaReady: self._replica_ready,
+            events.ReplicaDied: self._replica_died,
+            events.ReplicaQuarantined: self._replica_quarantined,
+            events.ModelLoaded: self._model_loaded,
+        }
         self._model = Info("nasfeat_model", "The model that is served.", registry=registry)
         build = Info("nasfeat_build", "This program.", registry=registry)
         build.info({"version": version("nasfeat"), "python": platform.python_version()})
@@ -102,44 +113,32 @@ class PrometheusObserver:
         cached = Gauge("nasfeat_cache_bytes", "Results kept for images that come again.", registry=self.registry)
         cached.set_function(cache_bytes)
 
-    @singledispatchmethod
     def observe(self, event: events.Event) -> None:
         """Count `event`."""
-        raise TypeError(f"no metric counts {event!r}")
+        self._counting[type(event)](event)
 
-    @observe.register
-    def _(self, _: events.FrameReceived) -> None:
+    def _frame_received(self, _: events.FrameReceived) -> None:
         self._frames.received()
 
-    @observe.register
-    def _(self, event: events.FrameFinished) -> None:
-        self._frames.finished(event)
-
-    @observe.register
-    def _(self, event: events.RequestFinished) -> None:
+    def _request_finished(self, event: events.RequestFinished) -> None:
         self._requests.labels(event.method, event.code).inc()
 
-    @observe.register
-    def _(self, _: events.StreamOpened) -> None:
+    def _stream_opened(self, _: events.StreamOpened) -> None:
         self._streams.inc()
 
-    @observe.register
-    def _(self, event: events.StreamClosed) -> None:
+    def _stream_closed(self, event: events.StreamClosed) -> None:
         self._streams.dec()
         self._stream_seconds.observe(event.duration_s)
 
-    @observe.register
-    def _(self, event: events.BatchFinished) -> None:
+    def _batch_finished(self, event: events.BatchFinished) -> None:
         self._batch_size.labels(event.device).observe(event.size)
         self._batches.labels(event.device, event.close_reason).inc()
         self._busy.labels(event.device).inc(event.busy_s)
 
-    @observe.register
-    def _(self, event: events.BatchLimitChanged) -> None:
+    def _batch_limit_changed(self, event: events.BatchLimitChanged) -> None:
         self._batch_limit.labels(event.device).set(event.limit)
 
-    @observe.register
-    def _(self, event: events.ReplicaReady) -> None:
+    def _replica_ready(self, event: events.ReplicaReady) -> None:
         self._up.labels(event.device).set(1)
         self._quarantined.labels(event.device).set(0)
         self._start_seconds.labels(event.device).set(event.start_s)
@@ -147,17 +146,14 @@ class PrometheusObserver:
             self._cosine.labels(event.device, "mean").set(event.mean_cosine)
             self._cosine.labels(event.device, "min").set(event.min_cosine)
 
-    @observe.register
-    def _(self, event: events.ReplicaDied) -> None:
+    def _replica_died(self, event: events.ReplicaDied) -> None:
         self._up.labels(event.device).set(0)
         self._restarts.labels(event.device, event.cause).inc()
 
-    @observe.register
-    def _(self, event: events.ReplicaQuarantined) -> None:
+    def _replica_quarantined(self, event: events.ReplicaQuarantined) -> None:
         self._quarantined.labels(event.device).set(1)
 
-    @observe.register
-    def _(self, event: events.ModelLoaded) -> None:
+    def _model_loaded(self, event: events.ModelLoaded) -> None:
         self._model.info(
             {
                 "name": event.name,
