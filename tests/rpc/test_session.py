@@ -1,6 +1,7 @@
 """The life of a stream in turns of the event loop that no client could time."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,6 +35,7 @@ _TERMS = StreamTerms(
     backlog=1,
     weight=1.0,
     window=2,
+    frames_per_message=1,
     frame_deadline_s=None,
     selection=_NOTHING,
 )
@@ -125,3 +127,31 @@ async def test_what_was_never_received_is_not_counted_as_finished() -> None:
     )
     _path(log).abandon([job])
     assert log.events == []
+
+
+async def test_an_error_that_comes_as_its_frame_is_abandoned_is_nobodys() -> None:
+    """A frame is superseded and its client leaves in the same turn: asyncio has no error to complain of."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    path = _path(EventLog())
+    lane = path.dispatcher.open_lane(1.0)
+    raw = image_pb2.RawImage(data=bytes(48), pixel_format=image_pb2.PIXEL_FORMAT_RGB8, height=4, width=4)
+    job = FrameJob(
+        frame_id=0,
+        capture_time=None,
+        image=image_pb2.Image(raw=raw),
+        lane=lane,
+        weight=1.0,
+        selection=_NOTHING,
+        deadline=None,
+    )
+    assert path.receive(job)
+    path.admit(job, await path.reserve())
+    assert path.answer(job) is None
+    path.dispatcher.supersede_oldest(lane)
+    path.abandon([job])
+    del job
+    for _ in range(3):
+        await asyncio.sleep(0)
+        gc.collect()
+    assert complaints == []

@@ -179,15 +179,16 @@ class FramePath:
         return outcome
 
     def _executed(self, job: FrameJob, done: asyncio.Future[Execution]) -> None:
+        # Looked at even if the job has been abandoned meanwhile: asyncio complains of errors that nobody looks at.
+        error = done.exception()
         if not job.under_way:
             return
-        try:
-            execution = done.result()
-        except SupersededError:
+        if isinstance(error, SupersededError):
             job.superseded = True
-        except NasfeatError as error:
+        elif isinstance(error, NasfeatError):
             job.error = error
         else:
+            execution = done.result()
             job.results = execution.results
             job.source = Source.COMPUTED
             job.stages_s[Stage.QUEUE] = execution.queue_s
