@@ -140,7 +140,7 @@ class AsyncFeatureClient:
         self._calls.add(call)
         wanted = options_message(options, self._config.window)
         try:
-            stream = await open_stream(call, wanted, told, self._target, self._config.call_timeout_s)
+            stream = await open_stream(call, wanted, told, self._target, self._config)
             results = stream.results(packed_frames(frames, self._config.max_message_bytes))
             async with aclosing(results):
                 async for result in results:

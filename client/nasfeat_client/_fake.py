@@ -46,9 +46,12 @@ class _Stream:
             async with asyncio.TaskGroup() as tasks:
                 previous: asyncio.Task[None] | None = None
                 async for request in requests:
-                    self._received += 1
-                    self._server.seen.add_frame(request.frame.frame_id, self._received - self._answered)
-                    previous = tasks.create_task(self._answer(request.frame, previous if self._ordered else None))
+                    frames = request.frames.frames if request.HasField("frames") else (request.frame,)
+                    self._server.seen.frames_per_message.append(len(frames))
+                    for frame in frames:
+                        self._received += 1
+                        self._server.seen.add_frame(frame.frame_id, self._received - self._answered)
+                        previous = tasks.create_task(self._answer(frame, previous if self._ordered else None))
         except* grpc.aio.BaseError:
             # The client is gone.
             ended = False

@@ -60,6 +60,7 @@ class Seen:
     Attributes:
         frame_ids: the ids of all frames of all streams, as they came.
         options: the options of all streams, as they came.
+        frames_per_message: the frames that each message of all streams held, as they came.
         most_in_flight: the most frames that one stream had sent without an answer.
         refused_calls: the calls that the script's refusal failed.
     """
@@ -67,6 +68,7 @@ class Seen:
     def __init__(self) -> None:
         self.frame_ids: list[int] = []
         self.options: list[feature_service_pb2.StreamOptions] = []
+        self.frames_per_message: list[int] = []
         self.most_in_flight = 0
         self.refused_calls = 0
         self._open_streams = 0

@@ -31,6 +31,7 @@ def options_message(options: StreamOptions, default_window: int | None) -> featu
         window=options.window or default_window or 0,
         stream_id=options.stream_id,
         backlog=options.backlog or 0,
+        frames_per_message=options.frames_per_message,
     )
     if options.frame_deadline_s is not None:
         message.frame_deadline.FromNanoseconds(round(options.frame_deadline_s * 1e9))

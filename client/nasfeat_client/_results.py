@@ -97,6 +97,7 @@ def grant_of(message: feature_service_pb2.StreamGranted) -> StreamGrant:
             frame_deadline_s=deadline,
             stream_id=options.stream_id,
             backlog=options.backlog or None,
+            frames_per_message=options.frames_per_message or 1,
         ),
         identity=identity_of(message.identity),
         feature_length=message.feature_length,

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2
+from nasfeat_client._parcel import Parcel
 from nasfeat_client._result_stream import Told
 from nasfeat_client._results import grant_of, result_of, summary_of
 from nasfeat_client._source import PackedFrame
 from nasfeat_client._status import error_of
 from nasfeat_client._window import Window
+from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import DeadlinePassedError, InvalidImageError, NasfeatError, UnexpectedReplyError
 from nasfeat_client.images import Frame
 from nasfeat_client.result import FrameError, Result
@@ -38,7 +40,9 @@ class FrameStream:
     endless source and a slow caller cost the window and nothing more.
     """
 
-    def __init__(self, call: Call, replies: _Replies, grant: StreamGrant, told: Told, target: str) -> None:
+    def __init__(
+        self, call: Call, replies: _Replies, grant: StreamGrant, told: Told, target: str, *, max_message_bytes: int
+    ) -> None:
         self._call = call
         self._replies = replies
         self._target = target
@@ -48,6 +52,7 @@ class FrameStream:
         self._ordered = grant.options.delivery_order is DeliveryOrder.ORDERED
         self._told = told
         self._window = told.window = Window(grant.options.window or 1)
+        self._parcel = Parcel(max_frames=grant.options.frames_per_message, max_bytes=max_message_bytes)
         told.grant = grant
         self._last_frame_id = -1
         # The ids of the frames without a result, as they went, and the results that wait for earlier ones.
@@ -83,22 +88,32 @@ class FrameStream:
         try:
             await self._window.enter()
             async for packed in frames:
-                await self._send_one(packed)
+                await self._add(packed)
+                if self._parcel.full or not self._window.has_room:
+                    await self._send_parcel()
                 await self._window.enter()
         except Exception as error:  # noqa: BLE001 - whatever the caller's iterable raises is the caller's to see
             # Or the call is over, and the reader, which comes first, learns why.
             self._send_failure = error
+        await self._send_parcel()
         self._sent_all = True
         await self._call.done_writing()
 
-    async def _send_one(self, packed: PackedFrame) -> None:
+    async def _add(self, packed: PackedFrame) -> None:
         frame_id = self._next_id(packed.frame)
-        self._unanswered.append(frame_id)
         if isinstance(packed.request, InvalidImageError):
+            self._unanswered.append(frame_id)
             self._settle(self._failed(frame_id, packed.frame, packed.request))
-        else:
-            packed.request.frame.frame_id = frame_id
-            await self._call.write(packed.request)
+            return
+        packed.request.frame.frame_id = frame_id
+        if not self._parcel.has_room_for(packed.request):
+            await self._send_parcel()
+        self._unanswered.append(frame_id)
+        self._parcel.add(packed.request)
+
+    async def _send_parcel(self) -> None:
+        if self._parcel:
+            await self._call.write(self._parcel.take())
 
     def _next_id(self, frame: Frame) -> int:
         frame_id = self._last_frame_id + 1 if frame.frame_id is None else frame.frame_id
@@ -137,6 +152,9 @@ class FrameStream:
         match reply.WhichOneof("message"):
             case "result":
                 self._settle(result_of(reply.result, self._identity, top_k=self._top_k))
+            case "results":
+                for result in reply.results.results:
+                    self._settle(result_of(result, self._identity, top_k=self._top_k))
             case "window_update":
                 if not reply.window_update.window:
                     raise UnexpectedReplyError(f"{self._target} closed the window of the stream")
@@ -164,13 +182,14 @@ class FrameStream:
 
 
 async def open_stream(
-    call: Call, options: feature_service_pb2.StreamOptions, told: Told, target: str, timeout_s: float | None
+    call: Call, options: feature_service_pb2.StreamOptions, told: Told, target: str, config: ClientConfig
 ) -> FrameStream:
     """Send a stream's options and wait until they are granted; a call that failed to open is cancelled.
 
     Raises:
-        NasfeatError: the server cannot be reached, refuses the options, or does not answer within `timeout_s`.
+        NasfeatError: the server cannot be reached, refuses the options, or does not answer within the call's timeout.
     """
+    timeout_s = config.call_timeout_s
     # Not `call.read`, which refuses what was received before a write failed.
     replies = aiter(call)
     try:
@@ -185,4 +204,5 @@ async def open_stream(
         raise UnexpectedReplyError(f"{target} did not open the stream with a grant")
     # A server that does not know `top_k` does not grant it either; it is missed with the first result.
     reply.granted.options.top_k = options.top_k
-    return FrameStream(call, replies, grant_of(reply.granted), told, target)
+    grant = grant_of(reply.granted)
+    return FrameStream(call, replies, grant, told, target, max_message_bytes=config.max_message_bytes)

@@ -16,9 +16,14 @@ class Window:
         self.in_flight = 0
         self._room: asyncio.Future[None] | None = None
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `enter` would not wait."""
+        return self.in_flight < self.size
+
     async def enter(self) -> None:
         """Wait for room for one more frame, and take it."""
-        while self.in_flight >= self.size:
+        while not self.has_room:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
         self.in_flight += 1
@@ -34,5 +39,5 @@ class Window:
         self._wake()
 
     def _wake(self) -> None:
-        if self._room and not self._room.done() and self.in_flight < self.size:
+        if self._room and not self._room.done() and self.has_room:
             self._room.set_result(None)

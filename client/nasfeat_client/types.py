@@ -94,6 +94,8 @@ class StreamOptions:
         frame_deadline_s: how long after its arrival a frame is still worth computing; None means for ever.
         stream_id: a name for the stream, up to 128 bytes, echoed in its results; "" lets the server choose one.
         backlog: frames that may wait for a device under DROP_OLDEST and REJECT; None lets the server choose.
+        frames_per_message: frames that travel together, which costs both sides less: for pictures that are at hand,
+            not for a camera's, since the first waits for the last. The server may grant fewer.
     """
 
     outputs: tuple[str, ...] = ()
@@ -105,8 +107,11 @@ class StreamOptions:
     frame_deadline_s: float | None = None
     stream_id: str = ""
     backlog: int | None = None
+    frames_per_message: int = 1
 
     def __post_init__(self) -> None:
+        if self.frames_per_message < 1:
+            raise ValueError(f"frames_per_message is {self.frames_per_message}; it must be 1 or more")
         if self.top_k < 0:
             raise ValueError(f"top_k is {self.top_k}; it must be 0 or more")
         if self.backlog is not None and self.backlog < 1:

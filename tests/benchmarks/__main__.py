@@ -36,6 +36,7 @@ _WAYS = (
     ("plain-onnxruntime", "fp32"),
 )
 _BATCHES = (1, 2, 4, 8, 16)
+_FRAMES_PER_MESSAGE = (1, 4)
 _ANYWHERE = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--log-level", "info")
 
 
@@ -74,22 +75,23 @@ async def _engine_rows(
 
 
 async def _serving_rows(table: Table, progress: Progress, *, frames: int, rounds: int) -> None:
-    task = progress.add_task("fake engine against a bare grpc.aio echo", total=2 * rounds)
+    task = progress.add_task("fake engine against a bare grpc.aio echo", total=2 * rounds * len(_FRAMES_PER_MESSAGE))
     options = ("--engine", "fake", "--weights", "random:0", "--devices", "cpu:0")
     async with (
         program(sys.executable, _HERE / "echo.py") as echo,
         program(_SERVER, *options, *_ANYWHERE) as server,
     ):
-        bare, served = [], []
-        for _ in range(rounds):
-            bare.append(await pump(echo, frames=frames))
-            progress.advance(task)
-            served.append(await pump(server, frames=frames))
-            progress.advance(task)
-        name, reference = "331x331 raw frames, fake engine: server", "grpc.aio echo"
-        _add(table, name, [one.frames_per_s for one in served], reference, [one.frames_per_s for one in bare])
-        name = "  processor time of the server's process"
-        _add(table, name, [one.cpu_us for one in served], reference, [one.cpu_us for one in bare], "us a frame")
+        for per_message in _FRAMES_PER_MESSAGE:
+            bare, served = [], []
+            for _ in range(rounds):
+                bare.append(await pump(echo, frames=frames, per_message=per_message))
+                progress.advance(task)
+                served.append(await pump(server, frames=frames, per_message=per_message))
+                progress.advance(task)
+            name, reference = f"331x331 raw frames, {per_message} a message, no engine", "grpc.aio echo"
+            _add(table, name, [one.frames_per_s for one in served], reference, [one.frames_per_s for one in bare])
+            name = "  processor time of the server's process"
+            _add(table, name, [one.cpu_us for one in served], reference, [one.cpu_us for one in bare], "us a frame")
         _add_memory(table, server)
 
 

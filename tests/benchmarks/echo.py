@@ -23,16 +23,24 @@ class Echo(feature_service_pb2_grpc.FeatureServiceServicer):
             feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse
         ],
     ) -> AsyncIterator[feature_service_pb2.StreamFeaturesResponse]:
-        """Answer each message with one of the size that a result has."""
+        """Answer each message with one of the size that its results have."""
         values = bytes(_FEATURE_BYTES)
         async for request in request_iterator:
-            if request.HasField("options"):
-                yield feature_service_pb2.StreamFeaturesResponse(granted=feature_service_pb2.StreamGranted())
-                continue
             response = feature_service_pb2.StreamFeaturesResponse()
-            response.result.frame_id = request.frame.frame_id
-            response.result.features.features.add(output="global_pool", shape=[4032], values=values)
+            match request.WhichOneof("message"):
+                case "options":
+                    response.granted.SetInParent()
+                case "frame":
+                    _answer(response.result, request.frame.frame_id, values)
+                case "frames":
+                    for frame in request.frames.frames:
+                        _answer(response.results.results.add(), frame.frame_id, values)
             yield response
+
+
+def _answer(result: feature_service_pb2.FrameResult, frame_id: int, values: bytes) -> None:
+    result.frame_id = frame_id
+    result.features.features.add(output="global_pool", shape=[4032], values=values)
 
 
 async def main() -> None:

@@ -104,27 +104,28 @@ class Pumped:
     cpu_us: float
 
 
-async def pump(server: Program, *, frames: int, window: int = 32) -> Pumped:
-    """Send `frames` raw frames over one stream with the bare stub."""
+async def pump(server: Program, *, frames: int, per_message: int = 1, window: int = 32) -> Pumped:
+    """Send `frames` raw frames, so many a message, over one stream with the bare stub."""
     # All that are in flight at once differ: identical ones would be computed once.
     images = [_raw(picture.tobytes()) for picture in photographs(2 * window)]
     room = asyncio.Semaphore(window)
     async with grpc.aio.insecure_channel(server.address) as channel:
         call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
-        options = feature_service_pb2.StreamOptions(window=window)
+        options = feature_service_pb2.StreamOptions(window=window, frames_per_message=per_message)
         await call.write(feature_service_pb2.StreamFeaturesRequest(options=options))
         await call.read()
         started_at, cpu_s = time.perf_counter(), server.cpu_s()
-        sending = asyncio.ensure_future(_send(call, images, frames, room))
+        sending = asyncio.ensure_future(_send(call, images, frames, per_message, room))
         answered = 0
         while answered < frames:
             reply: Any = await call.read()
             if reply.HasField("window_update"):
                 continue
-            answered += 1
-            if not reply.result.HasField("features"):
-                raise RuntimeError(str(reply))
-            room.release()
+            for result in reply.results.results if reply.HasField("results") else (reply.result,):
+                answered += 1
+                if not result.HasField("features"):
+                    raise RuntimeError(str(reply))
+                room.release()
         elapsed_s, cpu_s = time.perf_counter() - started_at, server.cpu_s() - cpu_s
         await sending
         await call.done_writing()
@@ -136,8 +137,14 @@ def _raw(data: bytes) -> image_pb2.Image:
     return image_pb2.Image(raw=raw)
 
 
-async def _send(call: Any, images: list[image_pb2.Image], frames: int, room: asyncio.Semaphore) -> None:
-    for number in range(frames):
-        await room.acquire()
-        frame = feature_service_pb2.Frame(frame_id=number, image=images[number % len(images)])
-        await call.write(feature_service_pb2.StreamFeaturesRequest(frame=frame))
+async def _send(
+    call: Any, images: list[image_pb2.Image], frames: int, per_message: int, room: asyncio.Semaphore
+) -> None:
+    for first in range(0, frames, per_message):
+        request = feature_service_pb2.StreamFeaturesRequest()
+        for number in range(first, min(first + per_message, frames)):
+            await room.acquire()
+            frame = request.frame if per_message == 1 else request.frames.frames.add()
+            frame.frame_id = number
+            frame.image.CopyFrom(images[number % len(images)])
+        await call.write(request)

@@ -43,6 +43,7 @@ class StreamPlan:
         frames: how many are sent, unless it is cancelled before.
         pause_s: seconds between them; 0 sends as fast as the wire takes them.
         read_pause_s: seconds between readings; a slow reader.
+        frames_per_message: asked for; kept to as granted.
         heeds_window: no more are in flight than the server wants.
         cancel_after_s: for `Ending.CANCEL`, from the opening on.
     """
@@ -57,6 +58,7 @@ class StreamPlan:
     frames: int
     pause_s: float
     read_pause_s: float
+    frames_per_message: int
     heeds_window: bool
     ending: Ending
     cancel_after_s: float
@@ -114,6 +116,7 @@ def stream_plan(draw: random.Random) -> StreamPlan:
         frames=draw.randint(1, 400),
         pause_s=draw.choice((0.0, 0.01, 0.03, 0.1)),
         read_pause_s=draw.choice((0.0, 0.0, 0.0, 0.05)),
+        frames_per_message=draw.choice((0, 1, 3, 50)),
         heeds_window=draw.random() < 0.5,
         ending=draw.choices(tuple(Ending), (6, 3, 1))[0],
         cancel_after_s=draw.choice((0.0, draw.uniform(0.0, 0.2), draw.uniform(0.0, 5.0))),

@@ -49,6 +49,8 @@ class StreamRun:
         ordered = plan.delivery_order == feature_service_pb2.DELIVERY_ORDER_ORDERED
         self._account = Account(name=name, ordered=ordered)
         self._window = 0 if plan.heeds_window else _WITHOUT_WINDOW
+        self._per_message = 1
+        self._packed: list[feature_service_pb2.Frame] = []
         self._changed = asyncio.Event()
         self._granted = False
         self._summary: feature_service_pb2.StreamSummary | None = None
@@ -82,12 +84,15 @@ class StreamRun:
         try:
             await call.write(self._opening())
             for number in range(self._plan.frames):
-                await self._until_room()
+                await self._until_room(call)
                 await rest()
                 if self._stop.is_set():
                     break
-                await self._send(call, number)
+                self._pack(number)
+                if len(self._packed) >= self._per_message:
+                    await self._send(call)
                 await asyncio.sleep(self._plan.pause_s)
+            await self._send(call)
             if self._plan.ending is Ending.BREAK:
                 # Options may only come first. Nothing may follow: see `_HIDDEN`.
                 await call.write(self._opening())
@@ -97,16 +102,25 @@ class StreamRun:
             # The call has ended; its status tells why.
             return
 
-    async def _send(self, call: Any, number: int) -> None:
+    def _pack(self, number: int) -> None:
         image, expected = self._pictures.draw(self._draw, marked=starts_with_vector(self._plan))
         self._account.send(number, expected)
         self._tally.add("sent")
-        await call.write(_Request(frame=feature_service_pb2.Frame(frame_id=number, image=image)))
+        self._packed.append(feature_service_pb2.Frame(frame_id=number, image=image))
 
-    async def _until_room(self) -> None:
+    async def _send(self, call: Any) -> None:
+        frames, self._packed = self._packed, []
+        if len(frames) > 1:
+            await call.write(_Request(frames=feature_service_pb2.FrameBatch(frames=frames)))
+        elif frames:
+            await call.write(_Request(frame=frames[0]))
+
+    async def _until_room(self, call: Any) -> None:
         while self._account.in_flight >= self._window:
+            await self._send(call)
             self._changed.clear()
-            await self._changed.wait()
+            if self._account.in_flight >= self._window:
+                await self._changed.wait()
 
     async def _read(self, call: Any) -> None:
         try:
@@ -123,10 +137,14 @@ class StreamRun:
         kind = reply.WhichOneof("message")
         if kind == "result":
             self._tally.add(self._account.answer(reply.result))
+        elif kind == "results":
+            for result in reply.results.results:
+                self._tally.add(self._account.answer(result))
         elif kind == "summary":
             self._summary = reply.summary
         elif kind == "granted":
             self._granted = True
+            self._per_message = reply.granted.options.frames_per_message
         if self._plan.heeds_window and kind == "granted":
             self._window = reply.granted.options.window
         elif self._plan.heeds_window and kind == "window_update":
@@ -157,6 +175,7 @@ class StreamRun:
             priority=plan.priority,  # type: ignore[arg-type]
             window=plan.window,
             top_k=plan.top_k,
+            frames_per_message=plan.frames_per_message,
         )
         if plan.deadline_s is not None:
             options.frame_deadline.FromMilliseconds(round(1000 * plan.deadline_s))

@@ -25,6 +25,7 @@ def test_streams_of_every_kind_are_drawn() -> None:
     assert {plan.delivery_order for plan in plans} == {value for value in pb.DeliveryOrder.values() if value}
     assert {plan.ending for plan in plans} == set(Ending)
     assert {plan.deadline_s is None for plan in plans} == {True, False}
+    assert {plan.frames_per_message > 1 for plan in plans} == {True, False}
     assert {plan.heeds_window for plan in plans} == {True, False}
 
 

@@ -237,29 +237,61 @@ class StreamFeaturesRequest(_message.Message):
 
     OPTIONS_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
+    FRAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def options(self) -> Global___StreamOptions:
         """First message of a stream, and only there."""
 
     @_builtins.property
     def frame(self) -> Global___Frame:
-        """Every further message."""
+        """Every further message: a frame ..."""
+
+    @_builtins.property
+    def frames(self) -> Global___FrameBatch:
+        """... or several, on a stream that was granted more than one a message."""
 
     def __init__(
         self,
         *,
         options: Global___StreamOptions | None = ...,
         frame: Global___Frame | None = ...,
+        frames: Global___FrameBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "message", b"message", "options", b"options"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "frames", b"frames", "message", b"message", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "message", b"message", "options", b"options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "frames", b"frames", "message", b"message", "options", b"options"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["options", "frame"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["options", "frame", "frames"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___StreamFeaturesRequest: _TypeAlias = StreamFeaturesRequest  # noqa: Y015
+
+@_typing.final
+class FrameBatch(_message.Message):
+    """Several frames of a stream in one message, which costs both sides less than a message for each. Otherwise they are
+    frames like any others: each counts in the window, and gets its own result.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___Frame]:
+        """1 or more, as many as StreamOptions.frames_per_message grants at most."""
+
+    def __init__(
+        self,
+        *,
+        frames: _abc.Iterable[Global___Frame] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FrameBatch: _TypeAlias = FrameBatch  # noqa: Y015
 
 @_typing.final
 class StreamOptions(_message.Message):
@@ -276,6 +308,7 @@ class StreamOptions(_message.Message):
     TOP_K_FIELD_NUMBER: _builtins.int
     STREAM_ID_FIELD_NUMBER: _builtins.int
     BACKLOG_FIELD_NUMBER: _builtins.int
+    FRAMES_PER_MESSAGE_FIELD_NUMBER: _builtins.int
     delivery_order: Global___DeliveryOrder.ValueType
     """The order of results. Unspecified means DELIVERY_ORDER_ORDERED."""
     overload_policy: Global___OverloadPolicy.ValueType
@@ -295,6 +328,10 @@ class StreamOptions(_message.Message):
     backlog: _builtins.int
     """Frames that may wait for a device under DROP_OLDEST and REJECT; 0 lets the server choose. Under LATEST_ONLY it
     is 1, under BLOCK the window alone limits.
+    """
+    frames_per_message: _builtins.int
+    """Frames, and results, that one message may hold; 0 means 1. The server grants no more than fits, and puts together
+    those results that are ready: none waits for another. A server that does not know this grants 0.
     """
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -318,10 +355,11 @@ class StreamOptions(_message.Message):
         top_k: _builtins.int = ...,
         stream_id: _builtins.str = ...,
         backlog: _builtins.int = ...,
+        frames_per_message: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frame_deadline", b"frame_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "delivery_order", b"delivery_order", "frame_deadline", b"frame_deadline", "outputs", b"outputs", "overload_policy", b"overload_policy", "priority", b"priority", "stream_id", b"stream_id", "top_k", b"top_k", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "delivery_order", b"delivery_order", "frame_deadline", b"frame_deadline", "frames_per_message", b"frames_per_message", "outputs", b"outputs", "overload_policy", b"overload_policy", "priority", b"priority", "stream_id", b"stream_id", "top_k", b"top_k", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,6 +409,7 @@ class StreamFeaturesResponse(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     WINDOW_UPDATE_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def granted(self) -> Global___StreamGranted:
         """First message of a stream, and only there."""
@@ -387,6 +426,10 @@ class StreamFeaturesResponse(_message.Message):
     def summary(self) -> Global___StreamSummary:
         """Last message of a stream, after the last result; also before the status of a stream that the server ends early."""
 
+    @_builtins.property
+    def results(self) -> Global___FrameResultBatch:
+        """The answers to several frames, on a stream that was granted more than one a message."""
+
     def __init__(
         self,
         *,
@@ -394,16 +437,41 @@ class StreamFeaturesResponse(_message.Message):
         result: Global___FrameResult | None = ...,
         window_update: Global___WindowUpdate | None = ...,
         summary: Global___StreamSummary | None = ...,
+        results: Global___FrameResultBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "message", b"message", "result", b"result", "summary", b"summary", "window_update", b"window_update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "message", b"message", "result", b"result", "results", b"results", "summary", b"summary", "window_update", b"window_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "message", b"message", "result", b"result", "summary", b"summary", "window_update", b"window_update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "message", b"message", "result", b"result", "results", b"results", "summary", b"summary", "window_update", b"window_update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["granted", "result", "window_update", "summary"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["granted", "result", "window_update", "summary", "results"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___StreamFeaturesResponse: _TypeAlias = StreamFeaturesResponse  # noqa: Y015
+
+@_typing.final
+class FrameResultBatch(_message.Message):
+    """The answers to several frames of a stream, in the order in which they would have been sent alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___FrameResult]:
+        """2 or more."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___FrameResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FrameResultBatch: _TypeAlias = FrameResultBatch  # noqa: Y015
 
 @_typing.final
 class WindowUpdate(_message.Message):

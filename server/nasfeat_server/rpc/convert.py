@@ -37,6 +37,8 @@ _OVERLOAD_POLICIES = {
     **{feature_service_pb2.OverloadPolicy.Value(f"OVERLOAD_POLICY_{policy.name}"): policy for policy in OverloadPolicy},
 }
 _MAX_STREAM_ID_BYTES = 128
+# Names, timings and classes of a result, beside its outputs.
+_RESULT_OVERHEAD_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class StreamTerms:
         backlog: frames that may wait for a device under DROP_OLDEST and REJECT.
         weight: the stream's share of the devices.
         window: frames in flight, at most.
+        frames_per_message: frames, and results, that one message may hold.
         frame_deadline_s: seconds from a frame's arrival; None for ever.
         selection: what each frame is answered with.
     """
@@ -60,6 +63,7 @@ class StreamTerms:
     backlog: int
     weight: float
     window: int
+    frames_per_message: int
     frame_deadline_s: float | None
     selection: Selection
 
@@ -130,6 +134,7 @@ def stream_terms(
         ordered=order == feature_service_pb2.DELIVERY_ORDER_ORDERED,
         weight=_WEIGHTS_OF_PRIORITIES[priority],
         window=window,
+        frames_per_message=_frames_per_message(options.frames_per_message, window, selection.nbytes, limits),
         frame_deadline_s=deadline_s,
         selection=selection,
     )
@@ -139,6 +144,12 @@ def _window(asked: int, result_bytes: int, limits: RequestLimits) -> int:
     """Grant the frames asked for, as far as their results fit into what a stream may hold."""
     window = min(asked or limits.max_window, limits.max_window)
     return max(1, min(window, limits.max_held_bytes // result_bytes))
+
+
+def _frames_per_message(asked: int, window: int, result_bytes: int, limits: RequestLimits) -> int:
+    """Grant the frames asked for, as far as they can be in flight and their results fit into a message."""
+    fitting = limits.max_message_bytes // (result_bytes + _RESULT_OVERHEAD_BYTES)
+    return max(1, min(asked, window, fitting))
 
 
 def granted_options(
@@ -152,6 +163,7 @@ def granted_options(
     granted.overload_policy = options.overload_policy or feature_service_pb2.OVERLOAD_POLICY_BLOCK
     granted.priority = options.priority or feature_service_pb2.PRIORITY_NORMAL
     granted.window = terms.window
+    granted.frames_per_message = terms.frames_per_message
     granted.stream_id = terms.stream_id
     granted.backlog = 0 if terms.overload is OverloadPolicy.BLOCK else terms.backlog
     if terms.overload is OverloadPolicy.LATEST_ONLY:

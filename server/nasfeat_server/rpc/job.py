@@ -16,6 +16,7 @@ from nasfeat_server.scheduling.sharing import Flight, Key
 from nasfeat_server.scheduling.work import Work
 from nasfeat_server.telemetry.events import Outcome, Source, Stage
 
+_TIMINGS = {stage: f"{stage}_s" for stage in Stage}
 _SOURCES = {source: feature_service_pb2.ResultSource.Value(f"RESULT_SOURCE_{source.name}") for source in Source}
 
 
@@ -86,17 +87,14 @@ class FrameJob:
         return Outcome.OK, ""
 
 
-def result_message(
-    job: FrameJob, identity: feature_pb2.ModelIdentity | None = None, stream_id: str = ""
-) -> feature_service_pb2.FrameResult:
-    """Give the one answer to `job`, which has been answered."""
-    result = feature_service_pb2.FrameResult(
-        frame_id=job.frame_id,
-        capture_time=job.capture_time,
-        identity=identity,
-        timings=feature_pb2.Timings(**{f"{stage}_s": seconds for stage, seconds in job.stages_s.items()}),
-        stream_id=stream_id,
-    )
+def write_result(result: feature_service_pb2.FrameResult, job: FrameJob) -> None:
+    """Write the one answer to `job`, which has been answered, to where it will be sent from."""
+    result.frame_id = job.frame_id
+    if job.capture_time:
+        result.capture_time.CopyFrom(job.capture_time)
+    result.timings.SetInParent()
+    for stage, seconds in job.stages_s.items():
+        setattr(result.timings, _TIMINGS[stage], seconds)
     if job.superseded:
         result.dropped.reason = feature_service_pb2.DROP_REASON_SUPERSEDED
     elif isinstance(job.error, DeadlinePassedError):
@@ -106,7 +104,6 @@ def result_message(
     elif job.results is not None and job.source:
         pack_features(result.features, job.selection, job.results)
         result.source = _SOURCES[job.source]
-    return result
 
 
 def _write_error(message: feature_pb2.FrameError, error: NasfeatError) -> None:

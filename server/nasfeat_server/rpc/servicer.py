@@ -87,14 +87,16 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
         async with self._answering("ExtractFeatures", context):
             self._check_running()
-            results = await extract(
+            response = await extract(
                 request,
                 path=self._path,
                 description=self._description,
                 limits=self._limits,
                 timeout_s=context.time_remaining(),
             )
-            return feature_service_pb2.ExtractFeaturesResponse(results=results, identity=self._model.identity)
+            # Once, not in each result.
+            response.identity.CopyFrom(self._model.identity)
+            return response
 
     # The generated types know generators only; grpc.aio also takes handlers that write, and those can be cancelled.
     async def StreamFeatures(  # type: ignore[override]

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 import grpc.aio
@@ -13,7 +13,7 @@ from nasfeat_server.errors import InvalidRequestError, NasfeatError
 from nasfeat_server.rpc.backlog import Backlog
 from nasfeat_server.rpc.convert import StreamTerms, deadline_after
 from nasfeat_server.rpc.frames import FramePath
-from nasfeat_server.rpc.job import FrameJob, result_message
+from nasfeat_server.rpc.job import FrameJob, write_result
 from nasfeat_server.scheduling.overload import OverloadPolicy
 from nasfeat_server.scheduling.windows import Window, WindowKeeper
 from nasfeat_server.telemetry.events import Outcome, Source, Stage
@@ -48,6 +48,8 @@ class StreamSession:
         self._context = context
         # In the order in which answers are sent; None wakes the writer for anything else.
         self._outbox: asyncio.Queue[FrameJob | None] = asyncio.Queue()
+        # Taken from there, and found not to be answered yet.
+        self._next: FrameJob | None = None
         # The frames taken in and not yet answered, as they came.
         self._unanswered: dict[FrameJob, None] = {}
         self._lane = 0
@@ -115,8 +117,9 @@ class StreamSession:
         try:
             await window.enter()
             async for request in requests:
-                await self._take_in(self._next_job(request))
-                await window.enter()
+                for frame in self._frames_of(request):
+                    await self._take_in(self._next_job(frame))
+                    await window.enter()
         except InvalidRequestError as error:
             self._failure = error
 
@@ -124,10 +127,18 @@ class StreamSession:
         self._reading = False
         self._outbox.put_nowait(None)
 
-    def _next_job(self, request: feature_service_pb2.StreamFeaturesRequest) -> FrameJob:
-        if request.WhichOneof("message") != "frame":
-            raise InvalidRequestError("every message of a stream after its first must be a frame")
-        frame = request.frame
+    def _frames_of(self, request: feature_service_pb2.StreamFeaturesRequest) -> Sequence[feature_service_pb2.Frame]:
+        kind, allowed = request.WhichOneof("message"), self._terms.frames_per_message
+        if kind == "frame":
+            return (request.frame,)
+        if kind != "frames":
+            raise InvalidRequestError("every message of a stream after its first must be a frame, or several")
+        frames = request.frames.frames
+        if not 1 <= len(frames) <= allowed:
+            raise InvalidRequestError(f"a message of this stream holds 1 to {allowed} frames, not {len(frames)}")
+        return frames
+
+    def _next_job(self, frame: feature_service_pb2.Frame) -> FrameJob:
         if frame.frame_id <= self._last_frame_id:
             raise InvalidRequestError(
                 f"frame id {frame.frame_id} came after {self._last_frame_id}: the ids of a stream must increase"
@@ -173,22 +184,43 @@ class StreamSession:
 
     async def _write(self, window: Window) -> None:
         while self._reading or self._unanswered:
-            job = await self._outbox.get()
-            if job:
-                await job.answered
+            jobs = await self._answered_jobs()
             await self._write_window()
-            if job:
-                await self._write_result(job)
+            if jobs:
+                await self._write_results(jobs)
+            for job in jobs:
                 del self._unanswered[job]
                 window.leave()
 
-    async def _write_result(self, job: FrameJob) -> None:
-        job.stages_s[Stage.REPLY] = time.monotonic() - job.answered_at
-        result = result_message(job, self._granted.identity, self._terms.stream_id)
-        await self._send(feature_service_pb2.StreamFeaturesResponse(result=result))
-        self._path.replied(job)
-        self._outcomes[job.outcome[0]] += 1
-        self._deduplicated += job.source in (Source.SHARED, Source.CACHED)
+    async def _answered_jobs(self) -> list[FrameJob]:
+        """Wait for the next answer, or for anything else to write; with it come those that are ready too."""
+        job, self._next = self._next or await self._outbox.get(), None
+        if not job:
+            return []
+        await job.answered
+        jobs = [job]
+        while len(jobs) < self._terms.frames_per_message and not self._outbox.empty():
+            job = self._outbox.get_nowait()
+            if job and not job.answered.done():
+                self._next = job
+                break
+            if job:
+                jobs.append(job)
+        return jobs
+
+    async def _write_results(self, jobs: Sequence[FrameJob]) -> None:
+        message = feature_service_pb2.StreamFeaturesResponse()
+        for job in jobs:
+            job.stages_s[Stage.REPLY] = time.monotonic() - job.answered_at
+            result = message.result if len(jobs) == 1 else message.results.results.add()
+            write_result(result, job)
+            result.identity.CopyFrom(self._granted.identity)
+            result.stream_id = self._terms.stream_id
+        await self._send(message)
+        for job in jobs:
+            self._path.replied(job)
+            self._outcomes[job.outcome[0]] += 1
+            self._deduplicated += job.source in (Source.SHARED, Source.CACHED)
 
     async def _write_window(self) -> None:
         size, self._new_window = self._new_window, None

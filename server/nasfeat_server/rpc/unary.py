@@ -9,7 +9,7 @@ from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import DeadlinePassedError, InvalidRequestError, OverloadedError
 from nasfeat_server.rpc import convert
 from nasfeat_server.rpc.frames import FramePath
-from nasfeat_server.rpc.job import FrameJob, result_message
+from nasfeat_server.rpc.job import FrameJob, write_result
 from nasfeat_server.rpc.outputs import Selection, select
 
 _WEIGHT = 1.0
@@ -22,7 +22,7 @@ async def extract(
     description: ModelDescription,
     limits: RequestLimits,
     timeout_s: float | None,
-) -> list[feature_service_pb2.FrameResult]:
+) -> feature_service_pb2.ExtractFeaturesResponse:
     """Answer each image of `request`, in its order; an image that fails has its error in its result.
 
     Raises:
@@ -56,8 +56,10 @@ async def extract(
     finally:
         path.abandon(jobs)
         path.dispatcher.close_lane(lane)
-    # The response names the model once, not in each result.
-    return [result_message(job) for job in jobs]
+    response = feature_service_pb2.ExtractFeaturesResponse()
+    for job in jobs:
+        write_result(response.results.add(), job)
+    return response
 
 
 def _check_count(count: int, selection: Selection, limits: RequestLimits) -> None:
