@@ -1,7 +1,5 @@
 """The digest of an image as it came: equal digests, equal pixels."""
 
-import dataclasses
-
 from blake3 import blake3
 
 from nasfeat_server.imaging.types import RawPixels
@@ -22,8 +20,7 @@ def image_digest(source: bytes | RawPixels, key: bytes) -> bytes:
     if isinstance(source, bytes):
         return blake3(source, key=key).digest(16)
     # The layout makes the key, so that no other layout, and no file, has the digest of the same bytes.
-    layout = f"{source.pixel_format.value} {source.height} {source.width} {source.row_stride}"
-    layout += f" {source.color_matrix.value} {source.color_range.value}"
+    layout = " ".join(map(str, _layout(source)))
     return blake3(source.data, key=blake3(layout.encode(), key=key).digest()).digest(16)
 
 
@@ -38,7 +35,7 @@ class SameImage:
     def __init__(self, source: bytes | RawPixels) -> None:
         """Keep `source`, and look at some of its bytes."""
         self._data = source if isinstance(source, bytes) else source.data
-        self._layout = None if isinstance(source, bytes) else dataclasses.replace(source, data=b"")
+        self._layout = None if isinstance(source, bytes) else _layout(source)
         step = len(self._data) // _LOOKED_AT + 1
         self._hash = hash((self._layout, len(self._data), bytes(self._data[::step])))
 
@@ -54,6 +51,10 @@ class SameImage:
             and self._layout == other._layout
             and self._data == other._data
         )
+
+
+def _layout(raw: RawPixels) -> tuple[str | int, ...]:
+    return raw.pixel_format, raw.height, raw.width, raw.row_stride, raw.color_matrix, raw.color_range
 
 
 def digest_key(*identity: str) -> bytes:

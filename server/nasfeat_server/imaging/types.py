@@ -1,10 +1,10 @@
 """The plain values of imaging: how pixels are laid out, pixels without a container, and what is too large."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class PixelFormat(Enum):
+class PixelFormat(StrEnum):
     """The layout of `RawPixels.data`; `nasfeat/v1/image.proto` documents each for clients."""
 
     RGB8 = "RGB8"
@@ -16,14 +16,14 @@ class PixelFormat(Enum):
     RGB_FLOAT32 = "RGB_FLOAT32"
 
 
-class ColorMatrix(Enum):
+class ColorMatrix(StrEnum):
     """Which weights made Y, Cb and Cr of red, green and blue: ITU-R BT.601 of standard, BT.709 of high definition."""
 
     BT601 = "BT.601"
     BT709 = "BT.709"
 
 
-class ColorRange(Enum):
+class ColorRange(StrEnum):
     """Whether black and white are 16 and 235, as in broadcasts, or 0 and 255, as in JPEGs."""
 
     LIMITED = "limited"

@@ -136,6 +136,8 @@ class FairQueue:
                 seat.request.set_result(batch)
 
     def _take_out_hopeless(self, now: float) -> None:
+        if not self._returned and self.lanes.tightest() is None:
+            return
         soonest = min((seat.latency.model.predict_s(1) for seat in self.seats), default=0.0)
         late = [work for work in self._returned if work.deadline is not None and work.deadline < now]
         for work in late:
