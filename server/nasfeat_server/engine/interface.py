@@ -4,7 +4,7 @@
 sees of a replica: asynchronous, in the server's process, and free of any framework.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -109,8 +109,12 @@ def description_of(document: Mapping[str, Any]) -> ModelDescription:
     return ModelDescription(**{**document, **fields})
 
 
+Results = Mapping[str, npt.NDArray[np.float32]]
+"""What an engine computed, by the outputs' names: float32 [N, ...]."""
+
+
 class Engine(Protocol):
-    """A network on a device, inside a replica's process. Not thread-safe."""
+    """A network on a device, inside a replica's process. Not thread-safe, but for what `begin` says."""
 
     @property
     def max_batch_size(self) -> int:
@@ -133,7 +137,18 @@ class Engine(Protocol):
         """
         ...
 
-    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
+    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
+        """Give the device a batch, as far as that can be done while it works on the one before.
+
+        Another thread may call this while what it returned before is called, and in the same order. Arguments and
+        errors, which either may raise, are those of `run`.
+
+        Returns:
+            What waits for the results, and computes what this has not. Its views hold until the next one is called.
+        """
+        ...
+
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
         """Compute `outputs` in one pass.
 
         Args:

@@ -10,6 +10,7 @@ Replica to server: {"progress": text} while it starts, then one of {"loaded": de
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import itertools
 import json
@@ -18,14 +19,15 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BufferedRWPair
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from nasfeat_server.engine.arena import Arena, ArenaLayout
-from nasfeat_server.engine.interface import Engine, EngineOptions
+from nasfeat_server.engine.interface import Engine, EngineOptions, Results
 from nasfeat_server.engine.precision import check_precision
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.weights.values import located_of
@@ -57,6 +59,7 @@ class _Replica:
     def __init__(self, pipe: BufferedRWPair, arena: Arena) -> None:
         self._pipe = pipe
         self._arena = arena
+        self._free_at = 0.0
 
     def serve(self, options: EngineOptions) -> None:
         try:
@@ -64,9 +67,13 @@ class _Replica:
         except ConfigurationError as error:
             self._tell(refused=str(error))
             return
-        for line in self._pipe:
-            order = json.loads(line)
-            self._run(engine, order["run"], order["outputs"])
+        # Orders are begun in this thread and finished in another, so that a device that works by itself has its next
+        # batch when it is done with one, while the results of that are still on their way to their slots.
+        with ThreadPoolExecutor(1, thread_name_prefix="finish") as finishing:
+            for line in self._pipe:
+                order = json.loads(line)
+                slots, outputs = order["run"], order["outputs"]
+                finishing.submit(self._finish, slots, outputs, time.monotonic(), self._begin(engine, slots, outputs))
 
     def _start(self, options: EngineOptions) -> Engine:
         model = options.model
@@ -97,22 +104,39 @@ class _Replica:
             largest = size
         return largest
 
-    def _run(self, engine: Engine, slots: Sequence[int], outputs: Sequence[Sequence[str]]) -> None:
-        started_at = time.monotonic()
+    def _begin(self, engine: Engine, slots: Sequence[int], outputs: Sequence[Sequence[str]]) -> Callable[[], Results]:
         wanted = tuple(dict.fromkeys(itertools.chain.from_iterable(outputs)))
         try:
-            results = engine.run(np.ascontiguousarray(self._arena.images[slots]), wanted)
+            return engine.begin(np.ascontiguousarray(self._arena.images[slots]), wanted)
+        except Exception as error:  # noqa: BLE001 - it is this batch's, and is told in its turn
+            return functools.partial(_raise, error)
+
+    def _finish(
+        self,
+        slots: Sequence[int],
+        outputs: Sequence[Sequence[str]],
+        begun_at: float,
+        fetch: Callable[[], Results],
+    ) -> None:
+        try:
+            results = fetch()
             for row, (slot, names) in enumerate(zip(slots, outputs, strict=True)):
                 self._arena.put_results(slot, (results[name][row] for name in names))
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; the scheduler isolates the image
             traceback.print_exc()
             self._tell(failed=f"{type(error).__name__}: {error}", out_of_memory=isinstance(error, MemoryError))
         else:
-            self._tell(done=time.monotonic() - started_at)
+            # Not the time that it waited beside the one before.
+            self._tell(done=time.monotonic() - max(begun_at, self._free_at))
+        self._free_at = time.monotonic()
 
     def _tell(self, **message: object) -> None:
         self._pipe.write(json.dumps(message).encode() + b"\n")
         self._pipe.flush()
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def _engine_module(name: str) -> Any:

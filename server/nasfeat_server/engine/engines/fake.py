@@ -6,18 +6,19 @@ its images, and with `,memory:N` behind that how many images fit into the device
 that is read for each batch, so that memory can come back.
 """
 
+import functools
 import os
 import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from nasfeat_server.engine.fake import describe, fingerprints
-from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, Results
 from nasfeat_server.errors import WeightsError
 
 # An image whose first pixel is one of these makes the engine misbehave.
@@ -63,7 +64,11 @@ class FakeEngine:
         """Complain if the batch would not fit; there is nothing to compile."""
         self._check_memory(batch_size)
 
-    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
+    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
+        """Do nothing yet."""
+        return functools.partial(self.run, images, outputs)
+
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
         """Fingerprint `images`, uint8 [N, H, W, 3], unless one of them asks for trouble."""
         first_pixels = {tuple(image[0, 0].tolist()) for image in images}
         if KILLING_PIXEL in first_pixels:

@@ -1,6 +1,7 @@
 """JAX: the folded network compiled by XLA for each batch size, for GPUs; on CPUs it is for tests, being slow there."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from nasfeat_server.engine.engines.parts import (
     read_parameters,
     write_parameters,
 )
-from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, Results
 from nasfeat_server.network.folded.jax_operations import JaxOperations
 from nasfeat_server.network.outputs import FEATURE_VECTOR, LOGITS, MEAN
 from nasfeat_server.network.walk import walk
@@ -74,16 +75,21 @@ class JaxEngine:
         """Compile for `batch_size` and run once over black images."""
         self.run(black_images(self._options, batch_size), (FEATURE_VECTOR,))
 
-    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
         """Compute `outputs` of uint8 RGB images [N, H, W, 3]."""
+        return self.begin(images, outputs)()
+
+    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
+        """Send the images to the device and queue the computation there; what is returned waits for it."""
         everything = not VECTORS.issuperset(outputs)
-        try:
+        with _memory_errors():
             results = self._executable(images, everything=everything)(self._parameters, images)
-            return {name: np.asarray(results[name]) for name in outputs}
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" in str(error):
-                raise MemoryError(str(error).splitlines()[0]) from error
-            raise
+
+        def fetch() -> Results:
+            with _memory_errors():
+                return {name: np.asarray(results[name]) for name in outputs}
+
+        return fetch
 
     def _executable(self, images: npt.NDArray[np.uint8], *, everything: bool) -> Any:
         key = (len(images), everything)
@@ -104,6 +110,16 @@ class JaxEngine:
             for name in outputs
         }
         return {name: value.astype(jnp.float32) for name, value in results.items()}
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise MemoryError(str(error).splitlines()[0]) from error
+        raise
 
 
 def create(options: EngineOptions) -> JaxEngine:

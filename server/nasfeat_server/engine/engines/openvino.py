@@ -1,5 +1,6 @@
 """OpenVINO, the fastest on x86-64 CPUs: the folded network as a graph from pixels to outputs."""
 
+import functools
 import json
 import math
 import time
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import openvino
 
 from nasfeat_server.engine.engines.parts import VECTORS, black_images, describe, read_description
-from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, Results
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.folded.fold import fold
 from nasfeat_server.network.folded.onnx_graph import onnx_graph
@@ -167,7 +168,11 @@ class OpenVinoEngine:
         """Run once over black images."""
         self.run(black_images(self._options, batch_size), (FEATURE_VECTOR,))
 
-    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
+    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
+        """Do nothing yet: the cores that would prepare are those that compute."""
+        return functools.partial(self.run, images, outputs)
+
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
         """Compute `outputs` of uint8 RGB images [N, H, W, 3]."""
         compiled = self._compiled_for(len(images), outputs)
         try:

@@ -1,7 +1,8 @@
 """The default engine: the folded network as one TensorFlow graph, on a CPU or a GPU."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from nasfeat_server.engine.engines.parts import (
     read_parameters,
     write_parameters,
 )
-from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, Results
 from nasfeat_server.network.folded.tensor_operations import FoldedOperations
 from nasfeat_server.network.module_graph import open_module_graph
 from nasfeat_server.network.outputs import FEATURE_VECTOR, LOGITS, MEAN
@@ -86,16 +87,31 @@ class TensorFlowEngine:
         """Run once over black images."""
         self.run(black_images(self._options, batch_size), (FEATURE_VECTOR,))
 
-    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Mapping[str, npt.NDArray[np.float32]]:
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
         """Compute `outputs` of uint8 RGB images [N, H, W, 3]."""
+        return self.begin(images, outputs)()
+
+    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
+        """Run the graph, which a GPU only queues; what is returned waits for it. A CPU has computed all by then."""
         if self._compute is None:
             raise AssertionError("an engine is loaded before it runs")
-        try:
+        with _memory_errors():
             results = self._compute(tf.constant(images), outputs)
-            return {name: results[name].numpy() for name in outputs}
-        except tf.errors.ResourceExhaustedError as error:
-            # The message goes on with every allocation there is.
-            raise MemoryError(str(error.message).splitlines()[0]) from error
+
+        def fetch() -> Results:
+            with _memory_errors():
+                return {name: results[name].numpy() for name in outputs}
+
+        return fetch
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        # The message goes on with every allocation there is.
+        raise MemoryError(str(error.message).splitlines()[0]) from error
 
 
 def create(options: EngineOptions) -> TensorFlowEngine:
