@@ -9,7 +9,7 @@
 
 from nasfeat_client._client import AsyncFeatureClient
 from nasfeat_client._result_stream import AsyncResultStream
-from nasfeat_client.config import ClientConfig, KeepaliveConfig, RetryConfig
+from nasfeat_client.config import ClientConfig, KeepaliveConfig, ResumeConfig, RetryConfig
 from nasfeat_client.errors import (
     AccessDeniedError,
     DeadlinePassedError,
@@ -84,6 +84,7 @@ __all__ = [
     "Result",
     "ResultSource",
     "ResultStream",
+    "ResumeConfig",
     "RetryConfig",
     "ServerUnavailableError",
     "ShuttingDownError",

@@ -20,6 +20,9 @@ def _options(config: ClientConfig) -> tuple[tuple[str, int | str], ...]:
         ("grpc.service_config", _service_config(config.retry)),
         # What is to be sent again is kept until then; an image larger than this is sent once.
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
+        # A server that restarts is found within seconds: gRPC's own longest pause is two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.max_send_message_length", config.max_message_bytes),
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.keepalive_time_ms", round(keepalive.interval_s * 1000)),

@@ -10,12 +10,13 @@ import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_client._channel import open_channel
+from nasfeat_client._opening import Call
 from nasfeat_client._requests import extract_request, options_message, wanted
 from nasfeat_client._result_stream import AsyncResultStream, Told
 from nasfeat_client._results import identity_of, model_of, result_of
 from nasfeat_client._source import Frames, packed_frames
 from nasfeat_client._status import error_of
-from nasfeat_client._stream import CLOSED, open_stream
+from nasfeat_client._stream import CLOSED, FrameStream
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import UnexpectedReplyError
 from nasfeat_client.images import Image
@@ -116,7 +117,7 @@ class AsyncFeatureClient:
         return self.stream(images, wanted(outputs, top_k))
 
     def stream(self, frames: Frames, options: StreamOptions | None = None) -> AsyncResultStream:
-        """Stream frames: exactly one result for each.
+        """Stream frames: exactly one result for each, also when the server is lost and comes back meanwhile.
 
         Leaving the loop early ends the call and closes `frames`, if that is a generator; `contextlib.aclosing` makes
         that happen at once. A plain iterable is run in a thread, so that it may block; leaving waits for the item
@@ -136,18 +137,18 @@ class AsyncFeatureClient:
         return AsyncResultStream(self._results(frames, options or StreamOptions(), told), told)
 
     async def _results(self, frames: Frames, options: StreamOptions, told: Told) -> AsyncGenerator[Result, None]:
+        wanted = options_message(options, self._config.window)
+        stream = FrameStream(self._start_stream, wanted, told, self._target, self._config)
+        results = stream.results(packed_frames(frames, self._config.max_message_bytes))
+        async with aclosing(results):
+            async for result in results:
+                yield result
+
+    def _start_stream(self) -> Call:
         call = self._stub().StreamFeatures()
         self._calls.add(call)
-        wanted = options_message(options, self._config.window)
-        try:
-            stream = await open_stream(call, wanted, told, self._target, self._config)
-            results = stream.results(packed_frames(frames, self._config.max_message_bytes))
-            async with aclosing(results):
-                async for result in results:
-                    yield result
-        finally:
-            self._calls.discard(call)
-            call.cancel()
+        call.add_done_callback(self._calls.discard)
+        return call
 
     async def model(self, name: str = "") -> ModelInfo:
         """Describe a model.

@@ -11,11 +11,12 @@ from nasfeat_client.types import StreamGrant, StreamSummary
 
 @dataclass(slots=True, kw_only=True)
 class Told:
-    """What the server has said of a stream so far."""
+    """What has been said of a stream so far."""
 
     grant: StreamGrant | None = None
     window: Window | None = None
     summary: StreamSummary | None = None
+    resumptions: int = 0
 
 
 class AsyncResultStream:
@@ -44,7 +45,7 @@ class AsyncResultStream:
 
     @property
     def grant(self) -> StreamGrant | None:
-        """What the server granted; None before the first result."""
+        """What the server granted, when it was opened last; None before the first result."""
         return self._told.grant
 
     @property
@@ -54,5 +55,13 @@ class AsyncResultStream:
 
     @property
     def summary(self) -> StreamSummary | None:
-        """What became of all frames, after the last result; None before, and from servers that send none."""
+        """What became of all frames, after the last result; None before, and from servers that send none.
+
+        Of a stream that was resumed it is what its last call brought.
+        """
         return self._told.summary
+
+    @property
+    def resumptions(self) -> int:
+        """How often the stream has been opened again after its server was lost."""
+        return self._told.resumptions

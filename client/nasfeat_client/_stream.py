@@ -1,27 +1,33 @@
-"""One bidirectional stream: as many frames in flight as the server granted, one result for each."""
+"""One bidirectional stream: as many frames in flight as the server granted, one result for each, whatever is lost."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2
+from nasfeat_client._opening import Call, Opened, open_stream
 from nasfeat_client._parcel import Parcel
+from nasfeat_client._patience import Patience
 from nasfeat_client._result_stream import Told
-from nasfeat_client._results import grant_of, result_of, summary_of
+from nasfeat_client._results import result_of, summary_of
 from nasfeat_client._source import PackedFrame
 from nasfeat_client._status import error_of
+from nasfeat_client._supply import Supply
 from nasfeat_client._window import Window
 from nasfeat_client.config import ClientConfig
-from nasfeat_client.errors import DeadlinePassedError, InvalidImageError, NasfeatError, UnexpectedReplyError
+from nasfeat_client.errors import (
+    DeadlinePassedError,
+    InvalidImageError,
+    NasfeatError,
+    OverloadedError,
+    ServerUnavailableError,
+    UnexpectedReplyError,
+)
 from nasfeat_client.images import Frame
 from nasfeat_client.result import FrameError, Result
 from nasfeat_client.types import DeliveryOrder, ErrorReason, StreamGrant, Timings
-
-Call = grpc.aio.StreamStreamCall[feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse]
-_Replies = AsyncIterator[feature_service_pb2.StreamFeaturesResponse]
 
 CLOSED = "the client is closed"
 
@@ -34,33 +40,45 @@ class _End:
 
 
 class FrameStream:
-    """The life of one granted stream.
+    """The life of one stream, over as many calls as it takes.
 
     A frame enters the window before it is taken from its source and leaves it when the caller takes its result: an
-    endless source and a slow caller cost the window and nothing more.
+    endless source and a slow caller cost the window and nothing more. Frames are kept until they are answered; when a
+    call is lost the next one begins with them.
+
+    Args:
+        start: starts a call.
+        options: what is asked for, each time.
+        told: where the caller reads of the stream.
+        target: the server's name in errors.
+        config: how to speak to it.
     """
 
     def __init__(
-        self, call: Call, replies: _Replies, grant: StreamGrant, told: Told, target: str, *, max_message_bytes: int
+        self,
+        start: Callable[[], Call],
+        options: feature_service_pb2.StreamOptions,
+        told: Told,
+        target: str,
+        config: ClientConfig,
     ) -> None:
-        self._call = call
-        self._replies = replies
-        self._target = target
-        self._top_k = grant.options.top_k
-        self._identity = grant.identity
-        self._stream_id = grant.options.stream_id
-        self._ordered = grant.options.delivery_order is DeliveryOrder.ORDERED
+        self._start = start
+        self._options = options
         self._told = told
-        self._window = told.window = Window(grant.options.window or 1)
-        self._parcel = Parcel(max_frames=grant.options.frames_per_message, max_bytes=max_message_bytes)
-        told.grant = grant
+        self._target = target
+        self._config = config
+        self._patience = Patience(config.resume)
+        self._window = Window(0)
         self._last_frame_id = -1
-        # The ids of the frames without a result, as they went, and the results that wait for earlier ones.
-        self._unanswered: deque[int] = deque()
+        # The frames without a result, as they went, and the results that wait for earlier ones.
+        self._unanswered: dict[int, feature_service_pb2.StreamFeaturesRequest | None] = {}
         self._early: dict[int, Result] = {}
         self._outbox: asyncio.Queue[Result | _End] = asyncio.Queue()
+        # Room in the window for the frame that is taken next.
+        self._has_room = False
+        self._exhausted = False
+        self._source_failure: Exception | None = None
         self._sent_all = False
-        self._send_failure: Exception | None = None
 
     async def results(self, frames: AsyncGenerator[PackedFrame, None]) -> AsyncGenerator[Result, None]:
         """Send `frames` and give their results; however this is left, `frames` is closed then and no task is left.
@@ -69,8 +87,9 @@ class FrameStream:
             NasfeatError: the stream failed.
             Exception: what `frames` raised, after the results of those before.
         """
-        # A TaskGroup cannot own these: a generator may be closed by another task than the one that started it.
-        tasks = (asyncio.create_task(self._send(frames)), asyncio.create_task(self._read()))
+        supply = Supply(frames)
+        # A TaskGroup cannot own this: a generator may be closed by another task than the one that started it.
+        running = asyncio.create_task(self._run(supply))
         try:
             while not isinstance(item := await self._outbox.get(), _End):
                 self._window.leave()
@@ -78,68 +97,18 @@ class FrameStream:
             if item.failure:
                 raise item.failure
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
             # Here and not in its task, which may be cancelled in the middle of it.
-            await frames.aclose()
+            await supply.close()
 
-    async def _send(self, frames: AsyncGenerator[PackedFrame, None]) -> None:
+    async def _run(self, supply: Supply) -> None:
+        failure: Exception | None
         try:
-            await self._window.enter()
-            async for packed in frames:
-                await self._add(packed)
-                if self._parcel.full or not self._window.has_room:
-                    await self._send_parcel()
-                await self._window.enter()
-        except Exception as error:  # noqa: BLE001 - whatever the caller's iterable raises is the caller's to see
-            # Or the call is over, and the reader, which comes first, learns why.
-            self._send_failure = error
-        await self._send_parcel()
-        self._sent_all = True
-        await self._call.done_writing()
-
-    async def _add(self, packed: PackedFrame) -> None:
-        frame_id = self._next_id(packed.frame)
-        if isinstance(packed.request, InvalidImageError):
-            self._unanswered.append(frame_id)
-            self._settle(self._failed(frame_id, packed.frame, packed.request))
-            return
-        packed.request.frame.frame_id = frame_id
-        if not self._parcel.has_room_for(packed.request):
-            await self._send_parcel()
-        self._unanswered.append(frame_id)
-        self._parcel.add(packed.request)
-
-    async def _send_parcel(self) -> None:
-        if self._parcel:
-            await self._call.write(self._parcel.take())
-
-    def _next_id(self, frame: Frame) -> int:
-        frame_id = self._last_frame_id + 1 if frame.frame_id is None else frame.frame_id
-        if frame_id <= self._last_frame_id:
-            raise ValueError(f"frame id {frame_id} came after {self._last_frame_id}: the ids of a stream must increase")
-        self._last_frame_id = frame_id
-        return frame_id
-
-    def _failed(self, frame_id: int, frame: Frame, error: InvalidImageError) -> Result:
-        return Result(
-            frame_id=frame_id,
-            capture_time=frame.capture_time,
-            error=FrameError(reason=ErrorReason.INVALID_IMAGE, message=str(error)),
-            identity=self._identity,
-            timings=Timings(),
-            stream_id=self._stream_id,
-        )
-
-    async def _read(self) -> None:
-        try:
-            async for reply in self._replies:
-                self._hear(reply)
-            failure = self._failure_at_end()
-        except grpc.aio.AioRpcError as error:
-            failure = error_of(error, self._target)
-        except NasfeatError as error:
+            opened = await self._open()
+            while isinstance(failure := await self._converse(opened, supply), ServerUnavailableError):
+                opened = await self._reopen(failure)
+        except Exception as error:  # noqa: BLE001 - it is the caller's, who waits for it
             failure = error
         except asyncio.CancelledError:
             # Nobody takes this if the stream is being left; otherwise the channel was closed under it.
@@ -147,14 +116,123 @@ class FrameStream:
             raise
         self._outbox.put_nowait(_End(failure=failure))
 
-    def _hear(self, reply: feature_service_pb2.StreamFeaturesResponse) -> None:
+    async def _reopen(self, lost: ServerUnavailableError) -> Opened:
+        failure: NasfeatError = lost
+        while (pause_s := self._patience.next_pause_s()) is not None:
+            await asyncio.sleep(pause_s)
+            try:
+                opened = await self._open()
+            except (ServerUnavailableError, DeadlinePassedError, OverloadedError) as error:
+                failure = error
+            else:
+                self._told.resumptions += 1
+                return opened
+        if not self._patience.attempts:
+            raise lost
+        tried = f"{self._patience.attempts} attempts in {self._patience.waited_s:.0f} s"
+        waiting = f"{len(self._unanswered)} frames unanswered"
+        raise ServerUnavailableError(f"{failure}; the stream was given up after {tried}, {waiting}") from failure
+
+    async def _open(self) -> Opened:
+        opened = await open_stream(self._start(), self._options, self._target, self._config.call_timeout_s)
+        grant, before = opened.grant, self._told.grant
+        if before and before.identity != grant.identity:
+            opened.call.cancel()
+            raise UnexpectedReplyError(
+                f"{self._target} came back with another model, whose vectors do not compare: {grant.identity}"
+            )
+        self._options.stream_id = grant.options.stream_id
+        self._window.resize(grant.options.window or 1)
+        self._told.grant, self._told.window = grant, self._window
+        return opened
+
+    async def _converse(self, opened: Opened, supply: Supply) -> Exception | None:
+        """Send and receive until the call ends; returns why, None if all is done."""
+        sending = asyncio.create_task(self._send(opened, supply))
+        try:
+            async for reply in opened.replies:
+                self._hear(reply, opened.grant)
+        except grpc.aio.AioRpcError as error:
+            return error_of(error, self._target)
+        except NasfeatError as error:
+            return error
+        else:
+            return self._failure_at_end()
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            opened.call.cancel()
+
+    async def _send(self, opened: Opened, supply: Supply) -> None:
+        # A write that fails ends this task: the reader learns why.
+        self._sent_all = False
+        parcel = Parcel(max_frames=opened.grant.options.frames_per_message, max_bytes=self._config.max_message_bytes)
+        for frame_id, request in tuple(self._unanswered.items()):
+            if request and frame_id not in self._early:
+                await self._put(opened.call, parcel, request)
+        await self._flush(opened.call, parcel)
+        while packed := await self._next(supply):
+            request = self._register(packed, opened.grant)
+            if request:
+                await self._put(opened.call, parcel, request)
+            if parcel.full or not self._window.has_room:
+                await self._flush(opened.call, parcel)
+        await self._flush(opened.call, parcel)
+        self._sent_all = True
+        await opened.call.done_writing()
+
+    async def _next(self, supply: Supply) -> PackedFrame | None:
+        """Take the next frame, once there is room for it; None if there is none, or its source failed."""
+        if self._exhausted:
+            return None
+        if not self._has_room:
+            await self._window.enter()
+            self._has_room = True
+        try:
+            packed = await supply.take()
+            if packed:
+                self._last_frame_id = self._next_id(packed.frame)
+        except Exception as error:  # noqa: BLE001 - whatever the caller's iterable raises is the caller's to see
+            self._source_failure = error
+            packed = None
+        self._has_room = False
+        self._exhausted = packed is None
+        return packed
+
+    def _next_id(self, frame: Frame) -> int:
+        frame_id = self._last_frame_id + 1 if frame.frame_id is None else frame.frame_id
+        if frame_id <= self._last_frame_id:
+            raise ValueError(f"frame id {frame_id} came after {self._last_frame_id}: the ids of a stream must increase")
+        return frame_id
+
+    def _register(self, packed: PackedFrame, grant: StreamGrant) -> feature_service_pb2.StreamFeaturesRequest | None:
+        """Note that a frame waits for its result, which it has at once if there is nothing to send."""
+        frame_id = self._last_frame_id
+        if isinstance(packed.request, InvalidImageError):
+            self._unanswered[frame_id] = None
+            self._settle(_failed(frame_id, packed.frame, packed.request, grant), grant)
+            return None
+        packed.request.frame.frame_id = frame_id
+        self._unanswered[frame_id] = packed.request
+        return packed.request
+
+    async def _put(self, call: Call, parcel: Parcel, request: feature_service_pb2.StreamFeaturesRequest) -> None:
+        if not parcel.has_room_for(request):
+            await self._flush(call, parcel)
+        parcel.add(request)
+
+    async def _flush(self, call: Call, parcel: Parcel) -> None:
+        if parcel:
+            await call.write(parcel.take())
+
+    def _hear(self, reply: feature_service_pb2.StreamFeaturesResponse, grant: StreamGrant) -> None:
         # What a newer server may send beside these is not for this SDK.
         match reply.WhichOneof("message"):
             case "result":
-                self._settle(result_of(reply.result, self._identity, top_k=self._top_k))
+                self._answer(reply.result, grant)
             case "results":
                 for result in reply.results.results:
-                    self._settle(result_of(result, self._identity, top_k=self._top_k))
+                    self._answer(result, grant)
             case "window_update":
                 if not reply.window_update.window:
                     raise UnexpectedReplyError(f"{self._target} closed the window of the stream")
@@ -162,47 +240,36 @@ class FrameStream:
             case "summary":
                 self._told.summary = summary_of(reply.summary)
 
+    def _answer(self, message: feature_service_pb2.FrameResult, grant: StreamGrant) -> None:
+        self._patience.restore()
+        self._settle(result_of(message, grant.identity, top_k=grant.options.top_k), grant)
+
     def _failure_at_end(self) -> Exception | None:
         if self._unanswered or not self._sent_all:
             return UnexpectedReplyError(
                 f"{self._target} ended the stream with {len(self._unanswered)} frames unanswered"
             )
-        return self._send_failure
+        return self._source_failure
 
-    def _settle(self, result: Result) -> None:
+    def _settle(self, result: Result, grant: StreamGrant) -> None:
         if result.frame_id not in self._unanswered:
             raise UnexpectedReplyError(f"{self._target} answered frame {result.frame_id}, which was not waiting")
-        if not self._ordered:
-            self._unanswered.remove(result.frame_id)
+        if grant.options.delivery_order is not DeliveryOrder.ORDERED:
+            del self._unanswered[result.frame_id]
             self._outbox.put_nowait(result)
             return
         self._early[result.frame_id] = result
-        while self._unanswered and self._unanswered[0] in self._early:
-            self._outbox.put_nowait(self._early.pop(self._unanswered.popleft()))
+        while self._unanswered and (first := next(iter(self._unanswered))) in self._early:
+            del self._unanswered[first]
+            self._outbox.put_nowait(self._early.pop(first))
 
 
-async def open_stream(
-    call: Call, options: feature_service_pb2.StreamOptions, told: Told, target: str, config: ClientConfig
-) -> FrameStream:
-    """Send a stream's options and wait until they are granted; a call that failed to open is cancelled.
-
-    Raises:
-        NasfeatError: the server cannot be reached, refuses the options, or does not answer within the call's timeout.
-    """
-    timeout_s = config.call_timeout_s
-    # Not `call.read`, which refuses what was received before a write failed.
-    replies = aiter(call)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await call.write(feature_service_pb2.StreamFeaturesRequest(options=options))
-            reply = await anext(replies, None)
-    except grpc.aio.AioRpcError as error:
-        raise error_of(error, target) from error
-    except TimeoutError as error:
-        raise DeadlinePassedError(f"{target} did not open the stream within {timeout_s:g} s") from error
-    if not reply or not reply.granted.options.window:
-        raise UnexpectedReplyError(f"{target} did not open the stream with a grant")
-    # A server that does not know `top_k` does not grant it either; it is missed with the first result.
-    reply.granted.options.top_k = options.top_k
-    grant = grant_of(reply.granted)
-    return FrameStream(call, replies, grant, told, target, max_message_bytes=config.max_message_bytes)
+def _failed(frame_id: int, frame: Frame, error: InvalidImageError, grant: StreamGrant) -> Result:
+    return Result(
+        frame_id=frame_id,
+        capture_time=frame.capture_time,
+        error=FrameError(reason=ErrorReason.INVALID_IMAGE, message=str(error)),
+        identity=grant.identity,
+        timings=Timings(),
+        stream_id=grant.options.stream_id,
+    )

@@ -26,8 +26,8 @@ class KeepaliveConfig:
 class RetryConfig:
     """How often a call that the server refused, or that did not reach it, is tried again by gRPC itself.
 
-    That holds for calls and for the opening of streams; a stream that was granted is never replayed. The server's
-    own word on when to come again goes before the pauses given here.
+    That holds for calls and for the opening of streams; a stream that was granted is resumed, see `ResumeConfig`. The
+    server's own word on when to come again goes before the pauses given here.
 
     Attributes:
         max_attempts: how often in all, 1 to 5; 1 never tries again.
@@ -46,6 +46,21 @@ class RetryConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeConfig:
+    """How a stream goes on when its server is lost: it is opened again, and the frames without an answer are resent.
+
+    Attributes:
+        give_up_after_s: seconds without any answer after which the stream fails; 0 fails at once.
+        first_pause_s: seconds before the first attempt, at most; each further one may wait twice as long.
+        longest_pause_s: where that ends.
+    """
+
+    give_up_after_s: float = 60.0
+    first_pause_s: float = 0.1
+    longest_pause_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
     """What a client is configured with; nothing is read from the environment.
 
@@ -55,6 +70,7 @@ class ClientConfig:
         call_timeout_s: seconds that a call, or the opening of a stream, may take; None means for ever.
         keepalive: how a dead connection is noticed.
         retry: how often what the server refuses is tried again.
+        resume: how streams outlive their server.
     """
 
     max_message_bytes: int = 65 * _MIB
@@ -62,3 +78,4 @@ class ClientConfig:
     call_timeout_s: float | None = 60.0
     keepalive: KeepaliveConfig = field(default_factory=KeepaliveConfig)
     retry: RetryConfig = field(default_factory=RetryConfig)
+    resume: ResumeConfig = field(default_factory=ResumeConfig)

@@ -39,7 +39,7 @@ class ResultStream:
 
     @property
     def grant(self) -> StreamGrant | None:
-        """What the server granted; None before the first result."""
+        """What the server granted, when it was opened last; None before the first result."""
         return self._source.grant
 
     @property
@@ -49,8 +49,16 @@ class ResultStream:
 
     @property
     def summary(self) -> StreamSummary | None:
-        """What became of all frames, after the last result; None before, and from servers that send none."""
+        """What became of all frames, after the last result; None before, and from servers that send none.
+
+        Of a stream that was resumed it is what its last call brought.
+        """
         return self._source.summary
+
+    @property
+    def resumptions(self) -> int:
+        """How often the stream has been opened again after its server was lost."""
+        return self._source.resumptions
 
 
 class FeatureClient:

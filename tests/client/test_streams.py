@@ -24,6 +24,7 @@ from nasfeat_client import (
     OverloadedError,
     OverloadPolicy,
     Priority,
+    ResumeConfig,
     ServerUnavailableError,
     StreamOptions,
     UnexpectedReplyError,
@@ -149,15 +150,18 @@ async def test_failed_and_dropped_frames_are_results(server: FakeFeatureServer, 
         _ = dropped.vector
 
 
-async def test_a_server_that_dies_is_unavailable(server: FakeFeatureServer, client: AsyncFeatureClient) -> None:
-    """Results given before are good; then the stream raises and names the server."""
+async def test_a_server_that_dies_is_unavailable(server: FakeFeatureServer) -> None:
+    """Results given before are good; then the stream raises and names the server, if it is not to be resumed."""
     server.script = Script(gates={2: asyncio.Event()})
-    results = client.stream(PICTURES)
-    assert (await anext(results)).ok
-    assert (await anext(results)).ok
-    await server.stop()
-    with pytest.raises(ServerUnavailableError, match=server.target):
-        await anext(results)
+    config = ClientConfig(resume=ResumeConfig(give_up_after_s=0))
+    async with AsyncFeatureClient(server.target, config=config) as client:
+        results = client.stream(PICTURES)
+        assert (await anext(results)).ok
+        assert (await anext(results)).ok
+        await server.stop()
+        with pytest.raises(ServerUnavailableError, match=server.target):
+            await anext(results)
+        assert results.resumptions == 0
 
 
 async def test_the_status_that_ends_a_stream_is_raised(server: FakeFeatureServer, client: AsyncFeatureClient) -> None:

@@ -60,6 +60,7 @@ _EXPORTS = {
     "Result",
     "ResultSource",
     "ResultStream",
+    "ResumeConfig",
     "RetryConfig",
     "ServerUnavailableError",
     "ShuttingDownError",
