@@ -4,19 +4,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
-import grpc.aio
-
-from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
-from nasfeat_client._channel import open_channel
-from nasfeat_client._opening import Call
+from nasfeat.v1 import feature_service_pb2
+from nasfeat_client._opening import Opener
+from nasfeat_client._pool import Pool
 from nasfeat_client._requests import extract_request, options_message, wanted
 from nasfeat_client._result_stream import AsyncResultStream, Told
 from nasfeat_client._results import identity_of, model_of, result_of
 from nasfeat_client._source import Frames, packed_frames
-from nasfeat_client._status import error_of
-from nasfeat_client._stream import CLOSED, FrameStream
+from nasfeat_client._stream import FrameStream
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import UnexpectedReplyError
 from nasfeat_client.images import Image
@@ -25,32 +22,27 @@ from nasfeat_client.types import ModelInfo, StreamOptions
 
 DEFAULT_TARGET = "localhost:50051"
 
-_Reply = TypeVar("_Reply")
-
 
 class AsyncFeatureClient:
-    """A connection to one nasfeat server, for one event loop.
+    """A connection to a nasfeat server, or to several that serve the same model, for one event loop.
 
     It connects at its first call, reconnects by itself, and may serve any number of tasks at once. Use it in an
-    `async with` block, or `close` it.
+    `async with` block, or `close` it. Of several servers each call and stream takes the one with the least under way,
+    and another one if that cannot be reached, is full or is lost; one that was lost rests for a while.
 
     Every call raises a `NasfeatError` if it fails, and `RuntimeError` once the client is closed.
 
     Args:
-        target: "host:port" of the server.
+        target: "host:port" of the server, or of several.
         config: how to speak to it.
     """
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
-        self._target = target
+    def __init__(self, target: str | Sequence[str] = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
         self._config = config or ClientConfig()
-        self._channel: grpc.aio.Channel | None = None
-        self._service: feature_service_pb2_grpc.FeatureServiceAsyncStub | None = None
-        self._calls: set[grpc.aio.Call] = set()
-        self._closed = False
+        self._pool = Pool((target,) if isinstance(target, str) else target, self._config)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._target}{' closed' * self._closed}>"
+        return f"<{type(self).__name__} {self._pool}{' closed' * self._pool.closed}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,9 +68,9 @@ class AsyncFeatureClient:
         """
         options = wanted(outputs, top_k)
         request = await asyncio.to_thread(extract_request, image, options, self._config.max_message_bytes)
-        reply = await self._answer(self._stub().ExtractFeatures(request, timeout=self._config.call_timeout_s))
+        reply = await self._pool.ask(lambda stub: stub.ExtractFeatures(request, timeout=self._config.call_timeout_s))
         if len(reply.results) != 1:
-            raise UnexpectedReplyError(f"{self._target} gave {len(reply.results)} results for one image")
+            raise UnexpectedReplyError(f"{self._pool} gave {len(reply.results)} results for one image")
         result = result_of(reply.results[0], identity_of(reply.identity), top_k=top_k)
         result.raise_for_error()
         return result
@@ -138,17 +130,11 @@ class AsyncFeatureClient:
 
     async def _results(self, frames: Frames, options: StreamOptions, told: Told) -> AsyncGenerator[Result, None]:
         wanted = options_message(options, self._config.window)
-        stream = FrameStream(self._start_stream, wanted, told, self._target, self._config)
+        stream = FrameStream(Opener(self._pool, wanted, self._config), told, self._config)
         results = stream.results(packed_frames(frames, self._config.max_message_bytes))
         async with aclosing(results):
             async for result in results:
                 yield result
-
-    def _start_stream(self) -> Call:
-        call = self._stub().StreamFeatures()
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        return call
 
     async def model(self, name: str = "") -> ModelInfo:
         """Describe a model.
@@ -161,7 +147,7 @@ class AsyncFeatureClient:
             NasfeatError: the call failed.
         """
         request = feature_service_pb2.GetModelRequest(name=name)
-        reply = await self._answer(self._stub().GetModel(request, timeout=self._config.call_timeout_s))
+        reply = await self._pool.ask(lambda stub: stub.GetModel(request, timeout=self._config.call_timeout_s))
         return model_of(reply.model)
 
     async def models(self) -> tuple[ModelInfo, ...]:
@@ -171,38 +157,9 @@ class AsyncFeatureClient:
             NasfeatError: the call failed.
         """
         request = feature_service_pb2.ListModelsRequest()
-        reply = await self._answer(self._stub().ListModels(request, timeout=self._config.call_timeout_s))
+        reply = await self._pool.ask(lambda stub: stub.ListModels(request, timeout=self._config.call_timeout_s))
         return tuple(model_of(model) for model in reply.models)
 
     async def close(self) -> None:
         """Give up what is under way and disconnect; may be called again."""
-        self._closed = True
-        # Before grpcio 1.84 closing a channel leaves whoever waits for a reply waiting.
-        for call in tuple(self._calls):
-            call.cancel()
-        if self._channel:
-            await self._channel.close()
-
-    def _stub(self) -> "feature_service_pb2_grpc.FeatureServiceAsyncStub":
-        if self._closed:
-            raise RuntimeError(CLOSED)
-        if not self._service:
-            # Not in the constructor, which may run before the event loop does.
-            self._channel = open_channel(self._target, self._config)
-            self._service = feature_service_pb2_grpc.FeatureServiceStub(self._channel)
-        return self._service
-
-    async def _answer(self, call: "grpc.aio.UnaryUnaryCall[Any, _Reply]") -> _Reply:
-        self._calls.add(call)
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error, self._target) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task and task.cancelling():
-                raise
-            # Not this task was cancelled, but the call: another task closed the client.
-            raise RuntimeError(CLOSED) from None
-        finally:
-            self._calls.discard(call)
+        await self._pool.close()

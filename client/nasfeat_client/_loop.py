@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from nasfeat_client._stream import CLOSED
+from nasfeat_client._pool import CLOSED
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -1,59 +1,136 @@
-"""The opening of a stream's call."""
+"""How a stream's calls are opened: the first, and those after a loss."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2
+from nasfeat_client._patience import Patience
+from nasfeat_client._pool import Endpoint, Pool
 from nasfeat_client._results import grant_of
 from nasfeat_client._status import error_of
-from nasfeat_client.errors import DeadlinePassedError, UnexpectedReplyError
-from nasfeat_client.types import StreamGrant
+from nasfeat_client.config import ClientConfig
+from nasfeat_client.errors import (
+    DeadlinePassedError,
+    NasfeatError,
+    OverloadedError,
+    ServerUnavailableError,
+    UnexpectedReplyError,
+)
+from nasfeat_client.types import ModelIdentity, StreamGrant
 
 Call = grpc.aio.StreamStreamCall[feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse]
+
+# What may be over a little later, or is not so at another server.
+_TEMPORARY = (ServerUnavailableError, DeadlinePassedError, OverloadedError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """A call whose stream has been granted."""
 
+    endpoint: Endpoint
     call: Call
     replies: AsyncIterator[feature_service_pb2.StreamFeaturesResponse]
     grant: StreamGrant
 
 
-async def open_stream(
-    call: Call, options: feature_service_pb2.StreamOptions, target: str, timeout_s: float | None
-) -> Opened:
-    """Send a stream's options and wait until they are granted; a call that failed to open is cancelled.
+class Opener:
+    """Opens one stream, as often as it has to be.
 
-    Raises:
-        NasfeatError: the server cannot be reached, refuses the options, or does not answer within `timeout_s`.
+    Args:
+        pool: the servers that may have it.
+        options: what is asked for, each time.
+        config: how to speak to them.
     """
-    try:
-        return await _granted(call, options, target, timeout_s)
-    except BaseException:
-        call.cancel()
-        raise
 
+    def __init__(self, pool: Pool, options: feature_service_pb2.StreamOptions, config: ClientConfig) -> None:
+        self._pool = pool
+        self._options = options
+        self._config = config
+        self._patience = Patience(config.resume)
+        self._identity: ModelIdentity | None = None
+        self._endpoint: Endpoint | None = None
 
-async def _granted(
-    call: Call, options: feature_service_pb2.StreamOptions, target: str, timeout_s: float | None
-) -> Opened:
-    # Not `call.read`, which refuses what was received before a write failed.
-    replies = aiter(call)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await call.write(feature_service_pb2.StreamFeaturesRequest(options=options))
-            reply = await anext(replies, None)
-    except grpc.aio.AioRpcError as error:
-        raise error_of(error, target) from error
-    except TimeoutError as error:
-        raise DeadlinePassedError(f"{target} did not open the stream within {timeout_s:g} s") from error
-    if not reply or not reply.granted.options.window:
-        raise UnexpectedReplyError(f"{target} did not open the stream with a grant")
-    # A server that does not know `top_k` does not grant it either; it is missed with the first result.
-    reply.granted.options.top_k = options.top_k
-    return Opened(call=call, replies=replies, grant=grant_of(reply.granted))
+    async def open(self) -> Opened:
+        """Open the stream at the first server that takes it, and wait until it is granted.
+
+        Raises:
+            NasfeatError: what the last one said, if none does.
+        """
+        *others, last = self._pool.in_order()
+        for endpoint in others:
+            with suppress(*_TEMPORARY):
+                return await self._open_at(endpoint)
+        return await self._open_at(last)
+
+    async def reopen(self, before: Opened, lost: ServerUnavailableError, unanswered: int) -> Opened:
+        """Open the stream again after the call `before` was lost, with pauses, as long as there is patience.
+
+        Raises:
+            ServerUnavailableError: there is none left; it says what was tried, and that `unanswered` frames wait.
+            NasfeatError: trying again does not help.
+        """
+        before.endpoint.lost()
+        failure: NasfeatError = lost
+        while (pause_s := self._patience.next_pause_s()) is not None:
+            await asyncio.sleep(pause_s)
+            try:
+                return await self.open()
+            except _TEMPORARY as error:
+                failure = error
+        if not self._patience.attempts:
+            raise lost
+        tried = f"{self._patience.attempts} attempts in {self._patience.waited_s:.0f} s"
+        waiting = f"{unanswered} frames unanswered"
+        raise ServerUnavailableError(f"{failure}; the stream was given up after {tried}, {waiting}") from failure
+
+    def answered(self) -> None:
+        """Note that the server has answered a frame."""
+        self._patience.restore()
+        if self._endpoint:
+            self._endpoint.answered()
+
+    async def _open_at(self, endpoint: Endpoint) -> Opened:
+        call = endpoint.stub.StreamFeatures()
+        endpoint.watch(call)
+        try:
+            opened = await self._granted(endpoint, call)
+        except (ServerUnavailableError, DeadlinePassedError):
+            endpoint.lost()
+            call.cancel()
+            raise
+        except BaseException:
+            call.cancel()
+            raise
+        self._endpoint = endpoint
+        self._identity = opened.grant.identity
+        # The stream keeps the name that it was given.
+        self._options.stream_id = opened.grant.options.stream_id
+        return opened
+
+    async def _granted(self, endpoint: Endpoint, call: Call) -> Opened:
+        target, timeout_s = endpoint.target, self._config.call_timeout_s
+        # Not `call.read`, which refuses what was received before a write failed.
+        replies = aiter(call)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await call.write(feature_service_pb2.StreamFeaturesRequest(options=self._options))
+                reply = await anext(replies, None)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error, target) from error
+        except TimeoutError as error:
+            raise DeadlinePassedError(f"{target} did not open the stream within {timeout_s:g} s") from error
+        if not reply or not reply.granted.options.window:
+            raise UnexpectedReplyError(f"{target} did not open the stream with a grant")
+        # A server that does not know `top_k` does not grant it either; it is missed with the first result.
+        reply.granted.options.top_k = self._options.top_k
+        grant = grant_of(reply.granted)
+        if self._identity and grant.identity != self._identity:
+            raise UnexpectedReplyError(
+                f"{target} has another model than the stream began with; vectors do not compare: {grant.identity}"
+            )
+        return Opened(endpoint=endpoint, call=call, replies=replies, grant=grant)

@@ -1,15 +1,15 @@
 """One bidirectional stream: as many frames in flight as the server granted, one result for each, whatever is lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2
-from nasfeat_client._opening import Call, Opened, open_stream
+from nasfeat_client._opening import Call, Opened, Opener
 from nasfeat_client._parcel import Parcel
-from nasfeat_client._patience import Patience
+from nasfeat_client._pool import CLOSED
 from nasfeat_client._result_stream import Told
 from nasfeat_client._results import result_of, summary_of
 from nasfeat_client._source import PackedFrame
@@ -18,18 +18,14 @@ from nasfeat_client._supply import Supply
 from nasfeat_client._window import Window
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import (
-    DeadlinePassedError,
     InvalidImageError,
     NasfeatError,
-    OverloadedError,
     ServerUnavailableError,
     UnexpectedReplyError,
 )
 from nasfeat_client.images import Frame
 from nasfeat_client.result import FrameError, Result
 from nasfeat_client.types import DeliveryOrder, ErrorReason, StreamGrant, Timings
-
-CLOSED = "the client is closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,27 +43,17 @@ class FrameStream:
     call is lost the next one begins with them.
 
     Args:
-        start: starts a call.
-        options: what is asked for, each time.
+        opener: opens its calls.
         told: where the caller reads of the stream.
-        target: the server's name in errors.
-        config: how to speak to it.
+        config: how to speak to servers.
     """
 
-    def __init__(
-        self,
-        start: Callable[[], Call],
-        options: feature_service_pb2.StreamOptions,
-        told: Told,
-        target: str,
-        config: ClientConfig,
-    ) -> None:
-        self._start = start
-        self._options = options
+    def __init__(self, opener: Opener, told: Told, config: ClientConfig) -> None:
+        self._opener = opener
         self._told = told
-        self._target = target
         self._config = config
-        self._patience = Patience(config.resume)
+        # The server that has the stream, or had it last.
+        self._target = ""
         self._window = Window(0)
         self._last_frame_id = -1
         # The frames without a result, as they went, and the results that wait for earlier ones.
@@ -105,9 +91,10 @@ class FrameStream:
     async def _run(self, supply: Supply) -> None:
         failure: Exception | None
         try:
-            opened = await self._open()
+            opened = self._granted(await self._opener.open())
             while isinstance(failure := await self._converse(opened, supply), ServerUnavailableError):
-                opened = await self._reopen(failure)
+                opened = self._granted(await self._opener.reopen(opened, failure, len(self._unanswered)))
+                self._told.resumptions += 1
         except Exception as error:  # noqa: BLE001 - it is the caller's, who waits for it
             failure = error
         except asyncio.CancelledError:
@@ -116,34 +103,10 @@ class FrameStream:
             raise
         self._outbox.put_nowait(_End(failure=failure))
 
-    async def _reopen(self, lost: ServerUnavailableError) -> Opened:
-        failure: NasfeatError = lost
-        while (pause_s := self._patience.next_pause_s()) is not None:
-            await asyncio.sleep(pause_s)
-            try:
-                opened = await self._open()
-            except (ServerUnavailableError, DeadlinePassedError, OverloadedError) as error:
-                failure = error
-            else:
-                self._told.resumptions += 1
-                return opened
-        if not self._patience.attempts:
-            raise lost
-        tried = f"{self._patience.attempts} attempts in {self._patience.waited_s:.0f} s"
-        waiting = f"{len(self._unanswered)} frames unanswered"
-        raise ServerUnavailableError(f"{failure}; the stream was given up after {tried}, {waiting}") from failure
-
-    async def _open(self) -> Opened:
-        opened = await open_stream(self._start(), self._options, self._target, self._config.call_timeout_s)
-        grant, before = opened.grant, self._told.grant
-        if before and before.identity != grant.identity:
-            opened.call.cancel()
-            raise UnexpectedReplyError(
-                f"{self._target} came back with another model, whose vectors do not compare: {grant.identity}"
-            )
-        self._options.stream_id = grant.options.stream_id
-        self._window.resize(grant.options.window or 1)
-        self._told.grant, self._told.window = grant, self._window
+    def _granted(self, opened: Opened) -> Opened:
+        self._target = opened.endpoint.target
+        self._window.resize(opened.grant.options.window or 1)
+        self._told.grant, self._told.window = opened.grant, self._window
         return opened
 
     async def _converse(self, opened: Opened, supply: Supply) -> Exception | None:
@@ -241,7 +204,7 @@ class FrameStream:
                 self._told.summary = summary_of(reply.summary)
 
     def _answer(self, message: feature_service_pb2.FrameResult, grant: StreamGrant) -> None:
-        self._patience.restore()
+        self._opener.answered()
         self._settle(result_of(message, grant.identity, top_k=grant.options.top_k), grant)
 
     def _failure_at_end(self) -> Exception | None:

@@ -62,7 +62,7 @@ class ResultStream:
 
 
 class FeatureClient:
-    """A connection to one nasfeat server: `AsyncFeatureClient`, driven by an event loop in a thread of its own.
+    """A connection to one nasfeat server or several: `AsyncFeatureClient`, driven by an event loop in its own thread.
 
     It connects at its first call, reconnects by itself, and may be used by any number of threads at once, also by one
     that runs an event loop, which then stands still. Use it in a `with` block, or `close` it.
@@ -70,11 +70,11 @@ class FeatureClient:
     Every call raises a `NasfeatError` if it fails, and `RuntimeError` once the client is closed.
 
     Args:
-        target: "host:port" of the server.
+        target: "host:port" of the server, or of several.
         config: how to speak to it.
     """
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
+    def __init__(self, target: str | Sequence[str] = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
         self._client = AsyncFeatureClient(target, config=config)
         self._loop = LoopThread(self._end)
         self._open: set[AsyncResultStream] = set()

@@ -138,7 +138,7 @@ async def test_another_model_is_not_mixed_in(server: FakeFeatureServer) -> None:
         assert (await anext(stream)).ok
         identity = dataclasses.replace(FAKE_MODEL.identity, weights_digest="sha256:other")
         server.model = dataclasses.replace(FAKE_MODEL, identity=identity)
-        with pytest.raises(UnexpectedReplyError, match=r"another model.*sha256:other"):
+        with pytest.raises(UnexpectedReplyError, match=r"another model than the stream began with.*sha256:other"):
             [result async for result in stream]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import urllib.request
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -26,13 +27,23 @@ async def _again(killed: RunningServer) -> RunningServer:
     return await start_server(*FAKE, "--listen", killed.listening)
 
 
-@pytest.mark.parametrize("per_message", [1, 8])
-async def test_thousands_of_frames_survive_three_kills(per_message: int) -> None:
-    """Kill -9 of the server three times: the caller sees every frame once, in order, with its own vector."""
-    running = await start_server(*FAKE)
+async def _having_the_stream(servers: list[RunningServer]) -> RunningServer:
+    """Find the server whose metrics show a stream."""
+    for server in servers:
+        response = await asyncio.to_thread(urllib.request.urlopen, f"http://{server.metrics}/metrics")
+        with response:
+            if "nasfeat_streams 1.0" in response.read().decode():
+                return server
+    raise AssertionError("no server has a stream")
+
+
+@pytest.mark.parametrize(("targets", "per_message"), [(1, 1), (1, 8), (2, 1)])
+async def test_thousands_of_frames_survive_three_kills(targets: int, per_message: int) -> None:
+    """Kill -9 of the servers in turn: the caller sees every frame once, in order, with its own vector."""
+    servers = [await start_server(*FAKE) for _ in range(targets)]
     kills = iter((500, 2000, 3500))
     due = next(kills)
-    async with AsyncFeatureClient(running.listening, config=_QUICK) as client:
+    async with AsyncFeatureClient([server.listening for server in servers], config=_QUICK) as client:
         stream = client.stream(map(_picture, range(_FRAMES)), StreamOptions(frames_per_message=per_message))
         ids = []
         async for result in stream:
@@ -40,14 +51,17 @@ async def test_thousands_of_frames_survive_three_kills(per_message: int) -> None
             expected = fingerprint(_picture(result.frame_id)[np.newaxis], _LENGTH)[0]
             np.testing.assert_array_equal(result.vector, expected)
             if len(ids) == due:
-                running.process.kill()
-                await running.process.wait()
-                running = await _again(running)
+                having = await _having_the_stream(servers)
+                servers.remove(having)
+                having.process.kill()
+                await having.process.wait()
+                servers.append(await _again(having))
                 due = next(kills, _FRAMES + 1)
     assert ids == list(range(_FRAMES))
     assert stream.resumptions == 3
-    running.process.terminate()
-    assert await running.process.wait() == 0
+    for server in servers:
+        server.process.terminate()
+        assert await server.process.wait() == 0
 
 
 async def test_a_server_that_is_stopped_in_order_loses_nothing_either() -> None:

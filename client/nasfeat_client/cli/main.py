@@ -36,8 +36,8 @@ _SESSION = (
         show_envvar=True,
         default="localhost:50051",
         show_default=True,
-        metavar="HOST:PORT",
-        help="The server.",
+        metavar="HOST:PORT[,...]",
+        help="The server, or several of the same model.",
     ),
     click.option(
         "--timeout",

@@ -14,7 +14,7 @@ class Session:
     """Where the server is and how to talk to the user.
 
     Attributes:
-        target: "host:port".
+        target: "host:port", or several with commas between them.
         timeout_s: seconds that a call may take.
         as_json: print one JSON document and no progress.
     """
@@ -25,7 +25,7 @@ class Session:
 
     def client(self) -> FeatureClient:
         """Make a client for the server."""
-        return FeatureClient(self.target, config=ClientConfig(call_timeout_s=self.timeout_s))
+        return FeatureClient(self.target.split(","), config=ClientConfig(call_timeout_s=self.timeout_s))
 
 
 def described_model(client: FeatureClient) -> ModelInfo:
