@@ -61,6 +61,8 @@ def test_json_is_one_document(nasfeat: Nasfeat, threaded_server: FakeFeatureServ
         "images": 2,
         "succeeded": 1,
         "failed": 1,
+        "dropped": 0,
+        "ages_s": None,
         "errors": [{"name": "b.jpg", "reason": "INVALID_IMAGE", "message": "no picture"}],
         "stopped_by": None,
         "identity": dataclasses.asdict(FAKE_MODEL.identity),

@@ -1,6 +1,8 @@
 """What the commands that send pictures do."""
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from nasfeat_client.result import Array, Classification, Result
 from nasfeat_client.types import ModelInfo, StreamOptions
 
 if TYPE_CHECKING:
+    from nasfeat_client.cli.live import LiveVideo
     from nasfeat_client.cli.video import Video
 
 
@@ -34,8 +37,8 @@ def extract(session: Session, photos: tuple[str, ...], output: Path, outputs: tu
         return _finish(session, gathered, model, file, {"names": names})
 
 
-def video(session: Session, source: "Video", output: Path, outputs: tuple[str, ...]) -> int:
-    """Extract `outputs`, or the features, of the frames of `source` into `output`.
+def video(session: Session, source: "Video | LiveVideo", output: Path, outputs: tuple[str, ...]) -> int:
+    """Extract `outputs`, or the features, of the frames of `source` into `output`; Ctrl-C ends a live one.
 
     Returns:
         The exit code.
@@ -44,12 +47,34 @@ def video(session: Session, source: "Video", output: Path, outputs: tuple[str, .
         model = described_model(client)
         frames = source.frames(height=model.image_height, width=model.image_width)
         with shown_progress(source.expected_frames(), quiet=session.as_json) as progress:
-            streamed = client.stream(frames, StreamOptions(outputs=outputs))
+            streamed = client.stream(frames, StreamOptions(outputs=outputs, overload_policy=source.overload_policy))
             results = ((result, f"frame {result.frame_id}") for result in streamed)
-            gathered = tally(results, progress, lambda result: file.add_row(_row(result, outputs)))
-        timestamps_s = np.array([source.timestamps_s[index] for index in gathered.frame_ids], np.float64)
-        arrays = {"timestamps_s": timestamps_s, "frame_ids": np.array(gathered.frame_ids, np.int64)}
+            with _ended_by_ctrl_c(source):
+                gathered = tally(results, progress, lambda result: file.add_row(_row(result, outputs)))
+        numbers = gathered.frame_ids
+        arrays = {name: np.array([times[number] for number in numbers]) for name, times in source.times().items()}
+        arrays["frame_ids"] = np.array(numbers, np.int64)
         return _finish(session, gathered, model, file, arrays)
+
+
+@contextmanager
+def _ended_by_ctrl_c(source: "Video | LiveVideo") -> Iterator[None]:
+    """Let the first Ctrl-C end a live source, so that what is in flight is answered and written."""
+    end = source.stop
+    if not end:
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def on_signal(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        end()
+
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def classify(session: Session, photos: tuple[str, ...], top_k: int) -> int:

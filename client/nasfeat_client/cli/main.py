@@ -107,28 +107,52 @@ def classify(photos: tuple[str, ...], top_k: int, **session: Any) -> int:
 
 
 @nasfeat.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("source")
 @_OUTPUT
 @_OUTPUTS
 @click.option(
     "--fps", callback=_rate, metavar="NUMBER", help="Frames to take a second of video, at most.  [default: every frame]"
 )
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option(
+    "--live/--no-live",
+    default=None,
+    help="Take what SOURCE shows now, and give up what comes too fast.  [default: for devices, rtsp:, udp:, srt:]",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop a live source after so many seconds."
+)
+@click.option(
+    "--reconnect",
+    "reconnect_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds that a live source, once lost, is waited for; 0 ends with the first loss.",
+)
+@click.option(
+    "--input-format", metavar="NAME", help="How FFmpeg reads SOURCE, if it cannot tell: v4l2, rawvideo, mpegts."
+)
 @_with_session
-def video(
-    file: Path, output: Path, outputs: tuple[str, ...], fps: Fraction | None, max_frames: int | None, **session: Any
-) -> int:
+def video(source: str, output: Path, outputs: tuple[str, ...], **options: Any) -> int:
     """Extract the features of a video's frames.
 
+    SOURCE is a file, a URL (http:, rtsp:, udp:, srt: and what else FFmpeg reads) or a device (/dev/video0). A live
+    source is streamed with LATEST_ONLY: results are of what the camera sees now, frames that come faster than they
+    can be computed are given up, a source that is lost is opened again, and Ctrl-C ends it with all that was
+    extracted.
+
     Writes an .npz file with `features` (float32 [n, 4032]), `timestamps_s`, `frame_ids` (counted from 0 over all
-    frames of the video) and the model's identity. With --outputs it has an array under the name of each output in the
-    place of `features`: float32 [n, length], or [n, rows, columns, channels] of a spatial map.
+    frames of the video), for live sources `captured_at` (seconds since 1970), and the model's identity. With --outputs
+    it has an array under the name of each output in the place of `features`: float32 [n, length], or [n, rows,
+    columns, channels] of a spatial map.
     """
     try:
-        from nasfeat_client.cli import video as decoding  # noqa: PLC0415 - it needs the video extra
+        from nasfeat_client.cli.sources import opened  # noqa: PLC0415 - it needs the video extra
     except ModuleNotFoundError as error:
         raise click.ClickException(f"videos need the video extra: pip install 'nasfeat[video]' ({error})") from error
-    return jobs.video(Session(**session), decoding.Video(file, fps=fps, max_frames=max_frames), output, outputs)
+    session = Session(**{name: options.pop(name) for name in ("target", "timeout_s", "as_json")})
+    return jobs.video(session, opened(source, **options), output, outputs)
 
 
 @nasfeat.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +28,10 @@ def print_summary(tally: Tally, identity: ModelIdentity, output: Path | None, *,
     written = f"wrote {output}" if output else "wrote nothing"
     failures = f", {failed} failed" if failed else ""
     rate = (succeeded + failed) / tally.elapsed_s
+    failures += f", {tally.dropped} dropped for newer ones" if tally.dropped else ""
+    if tally.ages_s:
+        median_s, p99_s = np.percentile(tally.ages_s, (50, 99))
+        click.echo(f"Age of the results: median {median_s:.3f} s, 99 of 100 under {p99_s:.3f} s")
     click.echo(f"{succeeded} extracted{failures} in {tally.elapsed_s:.1f} s ({rate:.1f}/s): {written}")
 
 
@@ -87,6 +92,8 @@ def _outcome(tally: Tally, identity: ModelIdentity) -> dict[str, Any]:
         "images": succeeded + failed,
         "succeeded": succeeded,
         "failed": failed,
+        "dropped": tally.dropped,
+        "ages_s": _percentiles(tally.ages_s),
         "errors": [asdict(error) for error in tally.errors],
         "stopped_by": tally.stopped_by,
         "identity": asdict(identity),
@@ -94,6 +101,13 @@ def _outcome(tally: Tally, identity: ModelIdentity) -> dict[str, Any]:
         "elapsed_s": tally.elapsed_s,
         "images_per_s": (succeeded + failed) / tally.elapsed_s,
     }
+
+
+def _percentiles(ages_s: Sequence[float]) -> dict[str, float] | None:
+    """Give the 50th, 90th and 99th percentile; None of nothing."""
+    if not ages_s:
+        return None
+    return {f"p{rank}": float(np.percentile(ages_s, rank)) for rank in (50, 90, 99)}
 
 
 def _outputs_table(model: ModelInfo) -> Table:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 
 import click
 import numpy as np
@@ -36,6 +37,8 @@ class Tally:
         frame_ids: of the images that were answered.
         timings: the server's, for each of `frame_ids`.
         errors: the other images.
+        dropped: images that the stream's own policy gave up.
+        ages_s: of those answered with a capture time, how long ago that was.
         stopped_by: what ended the run before its time, if anything did.
         elapsed_s: from the first image sent to the last answer.
     """
@@ -43,6 +46,8 @@ class Tally:
     frame_ids: list[int] = field(default_factory=list)
     timings: list[Timings] = field(default_factory=list)
     errors: list[ItemError] = field(default_factory=list)
+    dropped: int = 0
+    ages_s: list[float] = field(default_factory=list)
     stopped_by: str | None = None
     elapsed_s: float = 0.0
 
@@ -53,16 +58,21 @@ class Tally:
 
     def add(self, result: Result, name: str, keep: Callable[[Result], None]) -> None:
         """Take one result: an answer goes to `keep` first, an error is told to the user on stderr."""
+        if result.dropped:
+            self.dropped += 1
+            return
         try:
             result.raise_for_error()
         except NasfeatError as error:
-            reason = result.error.reason.name if result.error else "DROPPED"
+            reason = result.error.reason.name if result.error else "UNKNOWN"
             self.errors.append(ItemError(name=name, reason=reason, message=str(error)))
             click.echo(f"{name}: {error}", err=True)
         else:
             keep(result)
             self.frame_ids.append(result.frame_id)
             self.timings.append(result.timings)
+            if result.capture_time:
+                self.ages_s.append((datetime.now(UTC) - result.capture_time).total_seconds())
 
     def mean_timings_s(self) -> dict[str, float]:
         """Give the server's mean seconds for an image, stage by stage."""

@@ -16,16 +16,18 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from nasfeat_client.images import Frame
+from nasfeat_client.types import OverloadPolicy
 
 # Matroska rounds timestamps to milliseconds: a frame may seem to come a little before its time.
 _JITTER_S = Fraction(1, 1000)
 
 
 class Video:
-    """A video file, open while its `with` block runs.
+    """A video file, open while its `with` block runs; its frames wait until they are taken.
 
     Args:
-        path: the file.
+        source: a file, or a URL of one.
+        input_format: FFmpeg's name for how it is read; None lets it find out.
         fps: frames to take a second of video, at most; None takes every one.
         max_frames: frames to take at most.
 
@@ -33,27 +35,43 @@ class Video:
         timestamps_s: the presentation time of each frame taken so far, by its number in the file.
     """
 
-    def __init__(self, path: Path, *, fps: Fraction | None = None, max_frames: int | None = None) -> None:
+    # Nothing ends it in order: Ctrl-C ends the run.
+    stop = None
+    overload_policy = OverloadPolicy.BLOCK
+
+    def __init__(
+        self,
+        source: Path | str,
+        *,
+        input_format: str | None = None,
+        fps: Fraction | None = None,
+        max_frames: int | None = None,
+    ) -> None:
         self.timestamps_s: dict[int, float] = {}
-        self._path = path
+        self._source = source
+        self._format = input_format
         self._fps = fps
         self._max_frames = max_frames
         self._container: InputContainer | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._container = av.open(self._path)
+            self._container = av.open(self._source, format=self._format)
         except av.FFmpegError as error:
-            raise _unreadable(self._path, error) from error
+            raise unreadable(self._source, error) from error
         if not self._container.streams.video:
             self._container.close()
-            raise click.ClickException(f"{self._path} has no video stream")
+            raise click.ClickException(f"{self._source} has no video stream")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened.close()
+
+    def times(self) -> dict[str, dict[int, float]]:
+        """Give what the file's arrays of times are made of, by the frames' numbers."""
+        return {"timestamps_s": self.timestamps_s}
 
     def expected_frames(self) -> int | None:
         """Estimate how many frames there will be; None if the file does not say."""
@@ -75,15 +93,15 @@ class Video:
         try:
             for number, time_s, picture in islice(self._due(stream), self._max_frames):
                 self.timestamps_s[number] = float(time_s)
-                yield Frame(_scaled(picture, height=height, width=width), frame_id=number)
+                yield Frame(scaled(picture, height=height, width=width), frame_id=number)
         except av.FFmpegError as error:
-            raise _unreadable(self._path, error) from error
+            raise unreadable(self._source, error) from error
 
     def _due(self, stream: VideoStream) -> Iterator[tuple[int, Fraction, av.VideoFrame]]:
         """Give the first frame of each period of the sampling rate, with its number and time."""
         last_period: int | None = None
         for number, picture in enumerate(self._opened.decode(stream)):
-            time_s = _time_s(picture, number, stream)
+            time_s = time_of(picture, number, stream)
             period = math.floor((time_s + _JITTER_S) * self._fps) if self._fps else number
             if period != last_period:
                 yield number, time_s, picture
@@ -96,14 +114,16 @@ class Video:
         return self._container
 
 
-def _time_s(picture: av.VideoFrame, number: int, stream: VideoStream) -> Fraction:
+def time_of(picture: av.VideoFrame, number: int, stream: VideoStream) -> Fraction:
+    """Give the presentation time of a frame in seconds."""
     if picture.pts is not None and picture.time_base:
         return picture.pts * picture.time_base
     # Raw streams have no timestamps.
     return number / (stream.average_rate or Fraction(25))
 
 
-def _scaled(picture: av.VideoFrame, *, height: int, width: int) -> npt.NDArray[np.uint8]:
+def scaled(picture: av.VideoFrame, *, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Give a frame upright as uint8 RGB [height, width, 3]."""
     # Telephones store upright films lying down, with a note of how to turn them, counterclockwise.
     turns = round(picture.rotation / 90) % 4
     if turns % 2:
@@ -112,5 +132,6 @@ def _scaled(picture: av.VideoFrame, *, height: int, width: int) -> npt.NDArray[n
     return np.rot90(pixels, turns)
 
 
-def _unreadable(path: Path, error: av.FFmpegError) -> click.ClickException:
-    return click.ClickException(f"cannot read {path}: {error.strerror}")
+def unreadable(source: object, error: av.FFmpegError) -> click.ClickException:
+    """Say what FFmpeg has against `source`."""
+    return click.ClickException(f"cannot read {source}: {error.strerror}")
