@@ -41,6 +41,9 @@ class _Engine:
     def warm_up(self, batch_size: int) -> None:
         pass
 
+    def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
+        return self.begin(images, outputs)()
+
     def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
         number = int(images[0, 0, 0, 0])
         self.begun.append(number)

@@ -6,7 +6,7 @@ sees of a replica: asynchronous, in the server's process, and free of any framew
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +114,7 @@ Results = Mapping[str, npt.NDArray[np.float32]]
 
 
 class Engine(Protocol):
-    """A network on a device, inside a replica's process. Not thread-safe, but for what `begin` says."""
+    """A network on a device, inside a replica's process. Not thread-safe."""
 
     @property
     def max_batch_size(self) -> int:
@@ -137,17 +137,6 @@ class Engine(Protocol):
         """
         ...
 
-    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
-        """Give the device a batch, as far as that can be done while it works on the one before.
-
-        Another thread may call this while what it returned before is called, and in the same order. Arguments and
-        errors, which either may raise, are those of `run`.
-
-        Returns:
-            What waits for the results, and computes what this has not. Its views hold until the next one is called.
-        """
-        ...
-
     def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
         """Compute `outputs` in one pass.
 
@@ -161,6 +150,22 @@ class Engine(Protocol):
 
         Raises:
             MemoryError: the device has not the memory for this batch; the engine lives.
+        """
+        ...
+
+
+@runtime_checkable
+class OverlappingEngine(Engine, Protocol):
+    """An engine whose device works by itself, so that its next batch can be prepared meanwhile."""
+
+    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
+        """Give the device a batch, as far as that can be done while it works on the one before.
+
+        Another thread may call this while what it returned before is called, and in the same order. Arguments and
+        errors, which either may raise, are those of `run`.
+
+        Returns:
+            What waits for the results, and computes what this has not. Its views hold until the next one is called.
         """
         ...
 

@@ -25,9 +25,10 @@ from io import BufferedRWPair
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from nasfeat_server.engine.arena import Arena, ArenaLayout
-from nasfeat_server.engine.interface import Engine, EngineOptions, Results
+from nasfeat_server.engine.interface import Engine, EngineOptions, Outputs, OverlappingEngine, Results
 from nasfeat_server.engine.precision import check_precision
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.weights.values import located_of
@@ -67,13 +68,17 @@ class _Replica:
         except ConfigurationError as error:
             self._tell(refused=str(error))
             return
-        # Orders are begun in this thread and finished in another, so that a device that works by itself has its next
-        # batch when it is done with one, while the results of that are still on their way to their slots.
         with ThreadPoolExecutor(1, thread_name_prefix="finish") as finishing:
             for line in self._pipe:
                 order = json.loads(line)
-                slots, outputs = order["run"], order["outputs"]
-                finishing.submit(self._finish, slots, outputs, time.monotonic(), self._begin(engine, slots, outputs))
+                slots, outputs, begun_at = order["run"], order["outputs"], time.monotonic()
+                if isinstance(engine, OverlappingEngine):
+                    # Finished in another thread, so that the device has its next batch when it is done with one, while
+                    # the results of that are still on their way to their slots.
+                    begun = self._begin(engine, slots, outputs)
+                    finishing.submit(self._finish, slots, outputs, begun_at, begun)
+                else:
+                    self._finish(slots, outputs, begun_at, functools.partial(self._run, engine, slots, outputs))
 
     def _start(self, options: EngineOptions) -> Engine:
         model = options.model
@@ -104,12 +109,19 @@ class _Replica:
             largest = size
         return largest
 
-    def _begin(self, engine: Engine, slots: Sequence[int], outputs: Sequence[Sequence[str]]) -> Callable[[], Results]:
-        wanted = tuple(dict.fromkeys(itertools.chain.from_iterable(outputs)))
+    def _run(self, engine: Engine, slots: Sequence[int], outputs: Sequence[Sequence[str]]) -> Results:
+        return engine.run(self._gathered(slots), _wanted(outputs))
+
+    def _begin(
+        self, engine: OverlappingEngine, slots: Sequence[int], outputs: Sequence[Sequence[str]]
+    ) -> Callable[[], Results]:
         try:
-            return engine.begin(np.ascontiguousarray(self._arena.images[slots]), wanted)
+            return engine.begin(self._gathered(slots), _wanted(outputs))
         except Exception as error:  # noqa: BLE001 - it is this batch's, and is told in its turn
             return functools.partial(_raise, error)
+
+    def _gathered(self, slots: Sequence[int]) -> npt.NDArray[np.uint8]:
+        return np.ascontiguousarray(self._arena.images[slots])
 
     def _finish(
         self,
@@ -133,6 +145,10 @@ class _Replica:
     def _tell(self, **message: object) -> None:
         self._pipe.write(json.dumps(message).encode() + b"\n")
         self._pipe.flush()
+
+
+def _wanted(outputs: Sequence[Sequence[str]]) -> Outputs:
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(outputs)))
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -6,12 +6,11 @@ its images, and with `,memory:N` behind that how many images fit into the device
 that is read for each batch, so that memory can come back.
 """
 
-import functools
 import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +62,6 @@ class FakeEngine:
     def warm_up(self, batch_size: int) -> None:
         """Complain if the batch would not fit; there is nothing to compile."""
         self._check_memory(batch_size)
-
-    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
-        """Do nothing yet."""
-        return functools.partial(self.run, images, outputs)
 
     def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
         """Fingerprint `images`, uint8 [N, H, W, 3], unless one of them asks for trouble."""

@@ -1,6 +1,5 @@
 """OpenVINO, the fastest on x86-64 CPUs: the folded network as a graph from pixels to outputs."""
 
-import functools
 import json
 import math
 import time
@@ -167,10 +166,6 @@ class OpenVinoEngine:
     def warm_up(self, batch_size: int) -> None:
         """Run once over black images."""
         self.run(black_images(self._options, batch_size), (FEATURE_VECTOR,))
-
-    def begin(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Callable[[], Results]:
-        """Do nothing yet: the cores that would prepare are those that compute."""
-        return functools.partial(self.run, images, outputs)
 
     def run(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> Results:
         """Compute `outputs` of uint8 RGB images [N, H, W, 3]."""
