@@ -19,6 +19,7 @@ from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.rpc.outputs import Selection
+from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.overload import OverloadPolicy
@@ -69,9 +70,9 @@ class _Sent:
         self.messages.append(message)
 
 
-async def _never() -> AsyncIterator[Request]:
+async def _never() -> AsyncIterator[Received]:
     await asyncio.Event().wait()
-    yield Request()
+    yield Received(Request(), None)
 
 
 async def test_a_stream_stopped_before_its_first_read_ends() -> None:

@@ -20,6 +20,7 @@ from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.rpc.convert import identity_message, model_message
 from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Sharing
@@ -145,7 +146,7 @@ async def gated(
         observer=log,
     )
     windows = WindowKeeper(slots)
-    server = grpc.aio.server()
+    server = grpc.aio.server(interceptors=(ReceiveInterceptor(),))
     servicer = _servicer(await devices[0].warm_up(), path, limits or RequestLimits(), windows, log)
     feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(servicer, server)
     target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -1,5 +1,6 @@
 """The digest of an image as it came: equal digests, equal pixels."""
 
+import numpy as np
 from blake3 import blake3
 
 from nasfeat_server.imaging.types import RawPixels
@@ -49,7 +50,7 @@ class SameImage:
             isinstance(other, SameImage)
             and self._hash == other._hash
             and self._layout == other._layout
-            and self._data == other._data
+            and np.array_equal(np.frombuffer(self._data, np.uint8), np.frombuffer(other._data, np.uint8))
         )
 
 

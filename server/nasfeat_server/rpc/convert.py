@@ -68,8 +68,12 @@ class StreamTerms:
     selection: Selection
 
 
-def image_source(image: image_pb2.Image) -> bytes | RawPixels:
+def image_source(image: image_pb2.Image, pixels: memoryview | None = None) -> bytes | RawPixels:
     """Give what the decoder takes.
+
+    Args:
+        image: the message.
+        pixels: those of a raw image, if they are not in the message.
 
     Raises:
         InvalidImageError: the message holds no image, or one of an unknown pixel format.
@@ -84,7 +88,7 @@ def image_source(image: image_pb2.Image) -> bytes | RawPixels:
         allowed = ", ".join(format_.name for format_ in PixelFormat)
         raise InvalidImageError(f"pixel format {raw.pixel_format} is not one of {allowed}")
     return RawPixels(
-        data=raw.data,
+        data=raw.data if pixels is None else pixels,
         pixel_format=_PIXEL_FORMATS[raw.pixel_format],
         height=raw.height,
         width=raw.width,

@@ -59,7 +59,8 @@ class FramePath:
             if job.deadline is not None:
                 self.dispatcher.check_deadline(job.lane, job.deadline)
             if job.image is not None:
-                job.content, job.image = image_source(job.image), None
+                job.content = image_source(job.image, job.pixels)
+                job.image = job.pixels = None
             if self.sharing.enabled and job.content is not None:
                 self._look_for_the_same(job, job.content)
         except NasfeatError as error:

@@ -43,6 +43,7 @@ class FrameJob:
         frame_id: int,
         capture_time: Timestamp | None,
         image: image_pb2.Image,
+        pixels: memoryview | None = None,
         lane: int,
         weight: float,
         selection: Selection,
@@ -54,6 +55,8 @@ class FrameJob:
         self.capture_time = Timestamp(seconds=capture_time.seconds, nanos=capture_time.nanos) if capture_time else None
         # Read once, in `FramePath.receive`: each reading of a message's bytes copies them.
         self.image: image_pb2.Image | None = image
+        # Those of a raw image, if they are not in the message.
+        self.pixels = pixels
         self.content: bytes | RawPixels | None = None
         self.lane = lane
         self.weight = weight

@@ -8,6 +8,7 @@ from grpc_reflection.v1alpha import reflection
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import Endpoint, RequestLimits
 from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
 
 # For whoever restarts a server that is stuck; one whose replicas are being restarted is not.
@@ -26,7 +27,7 @@ class RpcServer:
     def __init__(self, *, listen: Endpoint, limits: RequestLimits) -> None:
         self._listen = listen
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=_options(limits))
+        self._server = grpc.aio.server(options=_options(limits), interceptors=(ReceiveInterceptor(),))
 
     def bind(self) -> Endpoint:
         """Take the port, so that a port in use is found before any weights are loaded.

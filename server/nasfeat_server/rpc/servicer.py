@@ -22,6 +22,7 @@ from nasfeat_server.errors import (
 )
 from nasfeat_server.rpc import convert
 from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.status import status_of, trailing_metadata
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
@@ -100,7 +101,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
 
     # The generated types know generators only; grpc.aio also takes handlers that write, and those can be cancelled.
     async def StreamFeatures(  # type: ignore[override]
-        self, request_iterator: AsyncIterator[feature_service_pb2.StreamFeaturesRequest], context: StreamContext
+        self, request_iterator: AsyncIterator[Received], context: StreamContext
     ) -> None:
         """Grant a stream and answer its frames until the client has sent the last."""
         async with self._answering("StreamFeatures", context):
@@ -180,10 +181,8 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             self._observer.observe(RequestFinished(method=method, code=code.name))
 
 
-async def _opening(
-    requests: AsyncIterator[feature_service_pb2.StreamFeaturesRequest],
-) -> feature_service_pb2.StreamOptions:
+async def _opening(requests: AsyncIterator[Received]) -> feature_service_pb2.StreamOptions:
     first = await anext(requests, None)
-    if first is None or first.WhichOneof("message") != "options":
+    if first is None or first.request.WhichOneof("message") != "options":
         raise InvalidRequestError("the first message of a stream must be its options")
-    return first.options
+    return first.request.options

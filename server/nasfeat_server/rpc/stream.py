@@ -14,6 +14,7 @@ from nasfeat_server.rpc.backlog import Backlog
 from nasfeat_server.rpc.convert import StreamTerms, deadline_after
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob, write_result
+from nasfeat_server.rpc.payload import Received
 from nasfeat_server.scheduling.overload import OverloadPolicy
 from nasfeat_server.scheduling.windows import Window, WindowKeeper
 from nasfeat_server.telemetry.events import Outcome, Source, Stage
@@ -21,7 +22,7 @@ from nasfeat_server.telemetry.events import Outcome, Source, Stage
 Context = grpc.aio.ServicerContext[
     feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse
 ]
-_Requests = AsyncIterator[feature_service_pb2.StreamFeaturesRequest]
+_Requests = AsyncIterator[Received]
 
 
 class StreamSession:
@@ -116,9 +117,9 @@ class StreamSession:
     async def _read(self, requests: _Requests, window: Window) -> None:
         try:
             await window.enter()
-            async for request in requests:
-                for frame in self._frames_of(request):
-                    await self._take_in(self._next_job(frame))
+            async for received in requests:
+                for frame in self._frames_of(received.request):
+                    await self._take_in(self._next_job(frame, received.pixels))
                     await window.enter()
         except InvalidRequestError as error:
             self._failure = error
@@ -138,7 +139,7 @@ class StreamSession:
             raise InvalidRequestError(f"a message of this stream holds 1 to {allowed} frames, not {len(frames)}")
         return frames
 
-    def _next_job(self, frame: feature_service_pb2.Frame) -> FrameJob:
+    def _next_job(self, frame: feature_service_pb2.Frame, pixels: memoryview | None) -> FrameJob:
         if frame.frame_id <= self._last_frame_id:
             raise InvalidRequestError(
                 f"frame id {frame.frame_id} came after {self._last_frame_id}: the ids of a stream must increase"
@@ -148,6 +149,7 @@ class StreamSession:
             frame_id=frame.frame_id,
             capture_time=frame.capture_time if frame.HasField("capture_time") else None,
             image=frame.image,
+            pixels=pixels,
             lane=self._lane,
             weight=self._terms.weight,
             selection=self._terms.selection,

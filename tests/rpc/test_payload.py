@@ -1,0 +1,107 @@
+"""Messages whose pixels are cut out are what protobuf makes of them."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasfeat.v1 import feature_service_pb2, image_pb2
+from nasfeat_server.rpc import payload
+from nasfeat_server.rpc.payload import receive
+
+_Request = feature_service_pb2.StreamFeaturesRequest
+_DATA = bytes(range(256)) * 300
+
+_numbers = st.integers(0, 2**32 - 1)
+_raws = st.builds(
+    image_pb2.RawImage,
+    data=st.sampled_from((_DATA, _DATA[:70_000], b"", b"short")),
+    pixel_format=st.integers(0, 9),
+    height=_numbers,
+    width=_numbers,
+    row_stride=_numbers,
+    color_matrix=st.integers(0, 3),
+)
+_frames = st.builds(feature_service_pb2.Frame, frame_id=st.integers(0, 2**64 - 1)).flatmap(
+    lambda frame: st.one_of(
+        _raws.map(lambda raw: _with(frame, image_pb2.Image(raw=raw))),
+        st.just(_with(frame, image_pb2.Image(encoded=_DATA))),
+        st.just(frame),
+    )
+)
+_requests = st.one_of(
+    _frames.map(lambda frame: _Request(frame=frame)),
+    st.lists(_frames, max_size=3).map(lambda frames: _Request(frames=feature_service_pb2.FrameBatch(frames=frames))),
+    st.builds(feature_service_pb2.StreamOptions, stream_id=st.text(max_size=9)).map(lambda one: _Request(options=one)),
+)
+
+
+def _with(frame: feature_service_pb2.Frame, image: image_pb2.Image) -> feature_service_pb2.Frame:
+    made = feature_service_pb2.Frame(frame_id=frame.frame_id, image=image)
+    made.capture_time.seconds = 5
+    return made
+
+
+def _whole(message: bytes) -> feature_service_pb2.StreamFeaturesRequest:
+    """Receive `message`, and put its pixels back."""
+    request, pixels = receive(message)
+    if pixels is not None and request.frame.image.HasField("raw"):
+        assert request.frame.image.raw.data == b""
+        request.frame.image.raw.data = bytes(pixels)
+    return request
+
+
+@given(_requests)
+def test_nothing_but_the_pixels_is_cut_out(request: feature_service_pb2.StreamFeaturesRequest) -> None:
+    """Whatever a client sends: with the pixels put back it is the same."""
+    assert _whole(request.SerializeToString()) == request
+
+
+def test_pixels_are_not_copied() -> None:
+    """Those of a raw frame lie in the message; an image file, a small frame and frames in company are left alone."""
+    raw = image_pb2.Image(raw=image_pb2.RawImage(data=_DATA, height=5))
+    message = _Request(frame=feature_service_pb2.Frame(frame_id=1, image=raw)).SerializeToString()
+    pixels = receive(message).pixels
+    assert pixels is not None
+    assert pixels.obj is message
+    for other in (
+        _Request(frame=feature_service_pb2.Frame(image=image_pb2.Image(encoded=_DATA))),
+        _Request(frame=feature_service_pb2.Frame(image=image_pb2.Image(raw=image_pb2.RawImage(data=b"small")))),
+        _Request(frames=feature_service_pb2.FrameBatch(frames=[feature_service_pb2.Frame(image=raw)])),
+    ):
+        assert receive(other.SerializeToString()).pixels is None
+
+
+@given(st.data())
+def test_what_is_damaged_is_as_damaged_as_before(data: Any) -> None:
+    """Bytes changed, cut off, repeated, merged: the same error or the same message as protobuf's own."""
+    frames = st.builds(feature_service_pb2.Frame, frame_id=st.integers(0, 300))
+    one = _with(data.draw(frames), image_pb2.Image(raw=data.draw(_raws)))
+    message = bytearray(_Request(frame=one).SerializeToString())
+    # The first and the last bytes are tags and lengths; between them are the pixels.
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, min(40, len(message) - 1)))
+        message[place if data.draw(st.booleans()) else len(message) - 1 - place] = data.draw(st.integers(0, 255))
+    damage = data.draw(st.sampled_from(("none", "cut", "twice", "unknown", "group")))
+    if damage == "cut":
+        del message[data.draw(st.integers(0, len(message))) :]
+    elif damage == "twice":
+        message += _Request(frame=one).SerializeToString()
+    elif damage == "unknown":
+        message += b"\x7d\x01\x02\x03\x04"
+    elif damage == "group":
+        message += b"\x7b\x08\x01\x7c"
+    try:
+        expected = _Request.FromString(bytes(message))
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            receive(bytes(message))
+    else:
+        assert _whole(bytes(message)) == expected
+
+
+def test_the_path_is_that_of_the_protos() -> None:
+    """Field numbers below 16, whose tags are single bytes."""
+    assert payload._PATH == (0x12, 0x12, 0x12, 0x0A)
