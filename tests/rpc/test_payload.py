@@ -46,10 +46,14 @@ def _with(frame: feature_service_pb2.Frame, image: image_pb2.Image) -> feature_s
 
 def _whole(message: bytes) -> feature_service_pb2.StreamFeaturesRequest:
     """Receive `message`, and put its pixels back."""
-    request, pixels = receive(message)
-    if pixels is not None and request.frame.image.HasField("raw"):
-        assert request.frame.image.raw.data == b""
-        request.frame.image.raw.data = bytes(pixels)
+    request, cut = receive(message)
+    frames = [request.frame] if request.HasField("frame") else request.frames.frames
+    if cut:
+        assert len(cut) == len(frames)
+    for frame, pixels in zip(frames, cut, strict=False):
+        if pixels is not None:
+            assert frame.image.raw.data == b""
+            frame.image.raw.data = bytes(pixels)
     return request
 
 
@@ -60,18 +64,25 @@ def test_nothing_but_the_pixels_is_cut_out(request: feature_service_pb2.StreamFe
 
 
 def test_pixels_are_not_copied() -> None:
-    """Those of a raw frame lie in the message; an image file, a small frame and frames in company are left alone."""
-    raw = image_pb2.Image(raw=image_pb2.RawImage(data=_DATA, height=5))
-    message = _Request(frame=feature_service_pb2.Frame(frame_id=1, image=raw)).SerializeToString()
-    pixels = receive(message).pixels
-    assert pixels is not None
-    assert pixels.obj is message
-    for other in (
-        _Request(frame=feature_service_pb2.Frame(image=image_pb2.Image(encoded=_DATA))),
-        _Request(frame=feature_service_pb2.Frame(image=image_pb2.Image(raw=image_pb2.RawImage(data=b"small")))),
-        _Request(frames=feature_service_pb2.FrameBatch(frames=[feature_service_pb2.Frame(image=raw)])),
+    """Those of raw frames lie in the message; image files and small frames are left alone."""
+    raw, file = (
+        feature_service_pb2.Frame(frame_id=1, image=image)
+        for image in (
+            image_pb2.Image(raw=image_pb2.RawImage(data=_DATA, height=5)),
+            image_pb2.Image(encoded=_DATA),
+        )
+    )
+    small = feature_service_pb2.Frame(image=image_pb2.Image(raw=image_pb2.RawImage(data=b"small")))
+    for request, expected in (
+        (_Request(frame=raw), [True]),
+        (_Request(frame=file), [False]),
+        (_Request(frame=small), []),
+        (_Request(frames=feature_service_pb2.FrameBatch(frames=[raw, file, small, raw])), [True, False, True, True]),
     ):
-        assert receive(other.SerializeToString()).pixels is None
+        message = request.SerializeToString()
+        pixels = receive(message).pixels
+        assert [one is not None for one in pixels] == expected
+        assert all(one.obj is message for one in pixels if one is not None)
 
 
 @given(st.data())
@@ -79,7 +90,9 @@ def test_what_is_damaged_is_as_damaged_as_before(data: Any) -> None:
     """Bytes changed, cut off, repeated, merged: the same error or the same message as protobuf's own."""
     frames = st.builds(feature_service_pb2.Frame, frame_id=st.integers(0, 300))
     one = _with(data.draw(frames), image_pb2.Image(raw=data.draw(_raws)))
-    message = bytearray(_Request(frame=one).SerializeToString())
+    batch = feature_service_pb2.FrameBatch(frames=[one, one])
+    request = data.draw(st.sampled_from((_Request(frame=one), _Request(frames=batch))))
+    message = bytearray(request.SerializeToString())
     # The first and the last bytes are tags and lengths; between them are the pixels.
     for _ in range(data.draw(st.integers(0, 3))):
         place = data.draw(st.integers(0, min(40, len(message) - 1)))
@@ -88,7 +101,7 @@ def test_what_is_damaged_is_as_damaged_as_before(data: Any) -> None:
     if damage == "cut":
         del message[data.draw(st.integers(0, len(message))) :]
     elif damage == "twice":
-        message += _Request(frame=one).SerializeToString()
+        message += data.draw(st.sampled_from((_Request(frame=one), _Request(frames=batch)))).SerializeToString()
     elif damage == "unknown":
         message += b"\x7d\x01\x02\x03\x04"
     elif damage == "group":
@@ -104,4 +117,5 @@ def test_what_is_damaged_is_as_damaged_as_before(data: Any) -> None:
 
 def test_the_path_is_that_of_the_protos() -> None:
     """Field numbers below 16, whose tags are single bytes."""
-    assert payload._PATH == (0x12, 0x12, 0x12, 0x0A)
+    assert (payload._FRAME, payload._PATH) == (0x12, (0x12, 0x12, 0x0A))
+    assert all(tag < 128 for tag in (payload._FRAMES, payload._FRAMES_FRAME))

@@ -72,7 +72,7 @@ class _Sent:
 
 async def _never() -> AsyncIterator[Received]:
     await asyncio.Event().wait()
-    yield Received(Request(), None)
+    yield Received(Request(), ())
 
 
 async def test_a_stream_stopped_before_its_first_read_ends() -> None:

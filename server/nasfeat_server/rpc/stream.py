@@ -1,6 +1,7 @@
 """One bidirectional stream: frames are read as far as the window allows, each gets exactly one result."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -118,8 +119,9 @@ class StreamSession:
         try:
             await window.enter()
             async for received in requests:
-                for frame in self._frames_of(received.request):
-                    await self._take_in(self._next_job(frame, received.pixels))
+                cut = received.pixels or itertools.repeat(None)
+                for frame, pixels in zip(self._frames_of(received.request), cut, strict=False):
+                    await self._take_in(self._next_job(frame, pixels))
                     await window.enter()
         except InvalidRequestError as error:
             self._failure = error
