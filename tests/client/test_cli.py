@@ -12,6 +12,8 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nasfeat_client import ErrorReason, FrameError
@@ -28,14 +30,14 @@ def test_extract_writes_features_names_and_identity(nasfeat: Nasfeat) -> None:
     code, out, err = nasfeat("extract", "b.jpg", "a.jpg")
     assert (code, err) == (0, "")
     assert out.startswith("2 extracted in ")
-    with np.load("features.npz") as file:
-        assert file["features"].dtype == np.float32
-        np.testing.assert_array_equal(file["features"], [fake_vector(b"b"), fake_vector(b"a")])
-        assert file["names"].tolist() == ["b.jpg", "a.jpg"]
-        assert file["model"] == "fake"
-        assert file["weights_digest"] == "sha256:fake"
-        assert file["trained"]
-        assert file["wiring"] == "slim"
+    table = pq.read_table("features.parquet")
+    assert table.column_names == ["name", "features"]
+    assert table.schema.field("features").type == pa.list_(pa.field("item", pa.float32(), nullable=False), 4032)
+    np.testing.assert_array_equal(np.stack(table["features"].to_numpy()), [fake_vector(b"b"), fake_vector(b"a")])
+    assert table["name"].to_pylist() == ["b.jpg", "a.jpg"]
+    assert json.loads(table.schema.metadata[b"nasfeat.name"]) == "fake"
+    assert json.loads(table.schema.metadata[b"nasfeat.weights_digest"]) == "sha256:fake"
+    assert json.loads(table.schema.metadata[b"nasfeat.trained"]) is True
 
 
 def test_a_bad_photo_fails_alone(nasfeat: Nasfeat) -> None:
@@ -45,7 +47,9 @@ def test_a_bad_photo_fails_alone(nasfeat: Nasfeat) -> None:
     assert out.startswith("2 extracted, 1 failed in ")
     assert err == "none.jpg: cannot read none.jpg: No such file or directory\n"
     with np.load("some.npz") as file:
-        assert file["names"].tolist() == ["a.jpg", "c.jpg"]
+        assert file["name"].tolist() == ["a.jpg", "c.jpg"]
+    error = json.loads(Path("some.npz.errors.jsonl").read_text())
+    assert error == {"name": "none.jpg", "reason": "INVALID_IMAGE", "message": err.split(": ", 1)[1].strip()}
 
 
 def test_json_is_one_document(nasfeat: Nasfeat, threaded_server: FakeFeatureServer) -> None:
@@ -57,7 +61,8 @@ def test_json_is_one_document(nasfeat: Nasfeat, threaded_server: FakeFeatureServ
     assert document.pop("elapsed_s") > 0
     assert document.pop("images_per_s") > 0
     assert document == {
-        "output": "features.npz",
+        "output": "features.parquet",
+        "done_before": 0,
         "images": 2,
         "succeeded": 1,
         "failed": 1,
@@ -73,28 +78,30 @@ def test_json_is_one_document(nasfeat: Nasfeat, threaded_server: FakeFeatureServ
 def test_what_was_extracted_before_a_failure_is_kept(nasfeat: Nasfeat, threaded_server: FakeFeatureServer) -> None:
     """A server that goes away ends the run with code 1, and the vectors it gave are written."""
     threaded_server.script = Script(results_before_end=2)
-    code, out, err = nasfeat("extract", "a.jpg", "b.jpg", "c.jpg")
+    code, out, err = nasfeat("extract", "a.jpg", "b.jpg", "c.jpg", "-o", "features.npz")
     assert code == 1
     assert out.startswith("2 extracted")
     assert err.startswith(f"Error: {threaded_server.target}")
     with np.load("features.npz") as file:
-        assert file["names"].tolist() == ["a.jpg", "b.jpg"]
+        assert file["name"].tolist() == ["a.jpg", "b.jpg"]
 
 
 def test_nothing_extracted_leaves_the_old_file(nasfeat: Nasfeat) -> None:
     """A run without a single vector does not replace what stands there."""
-    Path("features.npz").write_text("old")
-    code, out, _ = nasfeat("extract", "none.jpg")
-    assert code == 1
-    assert out.endswith("wrote nothing\n")
-    assert Path("features.npz").read_text() == "old"
+    for path in (Path("features.npz"), Path("features.parquet")):
+        path.write_text("old")
+        code, out, _ = nasfeat("extract", "none.jpg", "-o", path)
+        assert code == 1
+        assert out.endswith("wrote nothing\n")
+        assert path.read_text() == "old"
 
 
 def test_an_output_that_cannot_be_written_is_found_first(nasfeat: Nasfeat, threaded_server: FakeFeatureServer) -> None:
     """The server is not even asked."""
     threaded_server.script = Script(refusal=Refusal(code=grpc.StatusCode.INTERNAL, message="was asked"))
-    code, _, err = nasfeat("extract", "a.jpg", "-o", "none/features.npz")
-    assert (code, err) == (1, "Error: cannot write none/features.npz: No such file or directory\n")
+    for name in ("features.npz", "features.parquet", "features.jsonl"):
+        code, _, err = nasfeat("extract", "a.jpg", "-o", f"none/{name}")
+        assert (code, err) == (1, f"Error: cannot write none/{name}: No such file or directory\n")
 
 
 def test_untrained_weights_are_announced(nasfeat: Nasfeat, threaded_server: FakeFeatureServer) -> None:

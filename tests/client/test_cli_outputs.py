@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from nasfeat_client import ErrorReason, FrameError, ModelIdentity, UnexpectedReplyError
-from nasfeat_client.cli.output import npz_file
+from nasfeat_client.cli.tables.npz import npz_table
+from nasfeat_client.cli.tables.row import Row
 from nasfeat_client.result import Array
 from nasfeat_client.testing import FAKE_MODEL, FakeFeatureServer, Script, fake_classes, fake_outputs, fake_vector
 
@@ -57,7 +58,10 @@ def test_classify_as_json_is_one_document(nasfeat: Nasfeat, threaded_server: Fak
     assert (document["images"], document["succeeded"], document["failed"]) == (3, 2, 1)
     assert document["errors"] == [{"name": "b.jpg", "reason": "INVALID_IMAGE", "message": "no picture"}]
     assert document["identity"] == dataclasses.asdict(FAKE_MODEL.identity)
-    assert document.keys() - {"results"} == json.loads(nasfeat("extract", "a.jpg", "--json")[1]).keys() - {"output"}
+    assert document.keys() - {"results"} == json.loads(nasfeat("extract", "a.jpg", "--json")[1]).keys() - {
+        "output",
+        "done_before",
+    }
 
 
 def test_weights_without_a_classifier_say_so(nasfeat: Nasfeat, threaded_server: FakeFeatureServer) -> None:
@@ -81,20 +85,20 @@ def test_extract_writes_an_array_for_each_output(nasfeat: Nasfeat) -> None:
     """Under its own name, a map as [n, rows, columns, channels]; a signature's name is written as its output."""
     names = ("Cell_0", "Cell_0/mean", "image_classification")
     options = [part for name in names for part in ("--outputs", name)]
-    code, out, _ = nasfeat("extract", "b.jpg", "none.jpg", "a.jpg", *options)
+    code, out, _ = nasfeat("extract", "b.jpg", "none.jpg", "a.jpg", "-o", "features.npz", *options)
     assert code == 1
     assert out.startswith("2 extracted, 1 failed in ")
     with np.load("features.npz") as file:
         for name in ("Cell_0", "Cell_0/mean", "Logits"):
             expected = np.stack([fake_outputs(photo)[name] for photo in (b"b", b"a")])
             np.testing.assert_array_equal(file[name], expected, strict=True)
-        assert file["names"].tolist() == ["b.jpg", "a.jpg"]
+        assert file["name"].tolist() == ["b.jpg", "a.jpg"]
         assert not {"features", "global_pool", "image_classification"} & set(file)
 
 
 def test_the_feature_vector_has_its_own_name_among_outputs(nasfeat: Nasfeat) -> None:
     """Asked for by name, it is `global_pool` and no longer `features`."""
-    code, _, _ = nasfeat("extract", "a.jpg", "--outputs", "global_pool")
+    code, _, _ = nasfeat("extract", "a.jpg", "-o", "features.npz", "--outputs", "global_pool")
     assert code == 0
     with np.load("features.npz") as file:
         np.testing.assert_array_equal(file["global_pool"], [fake_vector(b"a")])
@@ -107,19 +111,23 @@ def test_an_unknown_output_is_refused_with_those_there_are(nasfeat: Nasfeat) -> 
     assert code == 1
     assert out.endswith("wrote nothing\n")
     assert "no output 'Cell_9': these weights give global_pool, Logits, Predictions, Cell_0, Cell_0/mean" in err
-    assert not Path("features.npz").exists()
+    assert not list(Path().glob("features*"))
 
 
 def test_rows_must_be_alike(tmp_path: Path) -> None:
     """Another shape, or another output, than those of the images before is an error; the rows before stay good."""
+
+    def row(arrays: Mapping[str, Array]) -> Row:
+        return Row(cells={}, arrays=arrays, identity=FAKE_MODEL.identity)
+
     first: Mapping[str, Array] = {"a": np.ones((2, 3), np.float32)}
-    with npz_file(tmp_path / "some.npz") as file:
-        file.add_row(first)
+    with npz_table(tmp_path / "some.npz") as table:
+        table.add(row(first))
         for other in ({"a": np.ones((3, 2), np.float32)}, {"b": np.ones((2, 3), np.float32)}, {}):
             with pytest.raises(UnexpectedReplyError, match=r"the ones before with \{'a': \(2, 3\)\}"):
-                file.add_row(other)
-        file.add_row(first)
-        file.save({}, FAKE_MODEL.identity)
+                table.add(row(other))
+        table.add(row(first))
+        table.finish()
     with np.load(tmp_path / "some.npz") as written:
         assert written["a"].shape == (2, 2, 3)
         fields = {field.name for field in dataclasses.fields(ModelIdentity)} - {"name"}
@@ -133,7 +141,10 @@ def test_what_fitted_on_a_full_disk_is_kept(nasfeat: Nasfeat, tmp_path: Path) ->
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (25000, 25000))"
     program = f"{limited}; from nasfeat_client.cli import run; run()"
     done = subprocess.run(
-        [sys.executable, "-c", program, "extract", "a.jpg", "b.jpg"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, "extract", "a.jpg", "b.jpg", "-o", "features.npz"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stderr == "Error: cannot write features.npz: File too large\n"

@@ -129,18 +129,18 @@ def test_the_command_writes_features_and_times(
     assert json.loads(capsys.readouterr().out)["succeeded"] == 10
     with np.load(output) as file:
         assert file["features"].shape == (10, 4032)
-        assert file["frame_ids"].tolist() == list(range(0, 30, 3))
-        np.testing.assert_allclose(file["timestamps_s"], np.arange(10) / 10)
+        assert file["frame_id"].tolist() == list(range(0, 30, 3))
+        np.testing.assert_allclose(file["timestamp_s"], np.arange(10) / 10)
         assert file["model"] == "fake"
 
 
 def test_the_command_writes_the_outputs_asked_for(films: Path, nasfeat: Nasfeat) -> None:
     """Each is an array under its own name, a map with all its dimensions, and the features are not there."""
-    arguments = ("--max-frames", "3", "--outputs", "Cell_0", "--outputs", "Cell_0/mean")
+    arguments = ("--max-frames", "3", "-o", "features.npz", "--outputs", "Cell_0", "--outputs", "Cell_0/mean")
     code, _, err = nasfeat("video", str(films / "film.mp4"), *arguments)
     assert (code, err) == (0, "")
     with np.load("features.npz") as file:
         assert file["Cell_0"].shape == (3, 2, 3, 4)
         np.testing.assert_allclose(file["Cell_0/mean"], file["Cell_0"].mean((1, 2)), rtol=1e-6)
-        assert file["timestamps_s"].shape == file["frame_ids"].shape == (3,)
+        assert file["timestamp_s"].shape == file["frame_id"].shape == (3,)
         assert "features" not in file

@@ -91,8 +91,8 @@ async def test_results_stay_fresh_while_the_server_is_slow(tmp_path: Path) -> No
     assert summary["dropped"] > 10
     # Two batches of a tenth of a second, and a second for a machine that is busy.
     assert summary["ages_s"]["p90"] < 1.2
-    assert len(written["features"]) == len(written["frame_ids"]) == summary["succeeded"]
-    assert (np.diff(written["frame_ids"]) > 0).all()
+    assert len(written["features"]) == len(written["frame_id"]) == summary["succeeded"]
+    assert (np.diff(written["frame_id"]) > 0).all()
     assert (np.diff(written["captured_at"]) > 0).all()
     # Of the two and a half frames that come for each that is computed, none is left to grow old in a queue.
     assert np.diff(written["captured_at"]).max() < 2
@@ -119,7 +119,7 @@ async def test_a_source_that_restarts_is_found_again(tmp_path: Path) -> None:
     captured_at = written["captured_at"]
     assert (captured_at < gone_at).sum() > 5
     assert (captured_at > back_at).sum() > 5
-    assert (np.diff(written["frame_ids"]) > 0).all()
+    assert (np.diff(written["frame_id"]) > 0).all()
 
 
 async def test_a_source_that_stays_away_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ async def test_pictures_through_the_command_are_the_bare_model_s_and_bad_ones_fa
         assert message in complained + printed
     assert json.loads(printed)
     with np.load(output) as written:
-        features, extracted = written["features"], [Path(name).name for name in written["names"]]
+        features, extracted = written["features"], [Path(name).name for name in written["name"]]
     assert extracted == list(_GOOD)
     _check_features(features, [tmp_path / name for name in _GOOD])
 

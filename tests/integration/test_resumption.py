@@ -37,7 +37,7 @@ async def _having_the_stream(servers: list[RunningServer]) -> RunningServer:
     raise AssertionError("no server has a stream")
 
 
-@pytest.mark.parametrize(("targets", "per_message"), [(1, 1), (1, 8), (2, 1)])
+@pytest.mark.parametrize(("targets", "per_message"), [(1, 8), (2, 1)])
 async def test_thousands_of_frames_survive_three_kills(targets: int, per_message: int) -> None:
     """Kill -9 of the servers in turn: the caller sees every frame once, in order, with its own vector."""
     servers = [await start_server(*FAKE) for _ in range(targets)]

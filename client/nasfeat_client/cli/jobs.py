@@ -1,20 +1,22 @@
 """What the commands that send pictures do."""
 
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+import click
 
-from nasfeat_client.cli.output import NpzFile, npz_file
-from nasfeat_client.cli.progress import shown_progress
+from nasfeat_client.cli.answers import answers
+from nasfeat_client.cli.books import Destination, RunBook, picture_book, table_book
+from nasfeat_client.cli.pictures.sources import check_sources, count_of, pictures_of
+from nasfeat_client.cli.progress import Progress, shown_progress
 from nasfeat_client.cli.report import print_classes, print_summary
 from nasfeat_client.cli.session import Session, described_model
+from nasfeat_client.cli.tables.errors import ItemError
 from nasfeat_client.cli.tally import Tally, tally
-from nasfeat_client.result import Array, Classification, Result
+from nasfeat_client.result import Classification, Result
 from nasfeat_client.types import ModelInfo, StreamOptions
 
 if TYPE_CHECKING:
@@ -22,39 +24,48 @@ if TYPE_CHECKING:
     from nasfeat_client.cli.video import Video
 
 
-def extract(session: Session, photos: tuple[str, ...], output: Path, outputs: tuple[str, ...]) -> int:
-    """Extract `outputs`, or the features, of `photos` into `output`.
+def extract(session: Session, sources: Sequence[str], destination: Destination, *, restart: bool) -> int:
+    """Extract features of the pictures of `sources` into `destination`.
+
+    Args:
+        session: the server.
+        sources: see `pictures_of`.
+        destination: the table.
+        restart: do not go on with a run that was ended early.
 
     Returns:
         The exit code.
     """
-    with npz_file(output) as file, session.client() as client:
+    check_sources(sources)
+    with picture_book(destination, restart=restart) as book, session.client() as client:
         model = described_model(client)
-        with shown_progress(len(photos), quiet=session.as_json) as progress:
-            results = zip(client.extract_many(photos, outputs=outputs), photos, strict=True)
-            gathered = tally(results, progress, lambda result: file.add_row(_row(result, outputs)))
-        names = np.array([photos[index] for index in gathered.frame_ids])
-        return _finish(session, gathered, model, file, {"names": names})
+        pictures = book.remaining(pictures_of(sources))
+        with shown_progress(None, quiet=session.as_json, done=book.done) as progress:
+            _count_meanwhile(sources, progress)
+            with closing(answers(client, pictures, outputs=destination.outputs)) as outcomes:
+                gathered = tally(outcomes, progress, book)
+            return _finish(session, gathered, model, book, progress)
 
 
-def video(session: Session, source: "Video | LiveVideo", output: Path, outputs: tuple[str, ...]) -> int:
-    """Extract `outputs`, or the features, of the frames of `source` into `output`; Ctrl-C ends a live one.
+def video(session: Session, source: "Video | LiveVideo", destination: Destination) -> int:
+    """Extract features of the frames of `source` into `destination`; Ctrl-C ends a live one.
 
     Returns:
         The exit code.
     """
-    with npz_file(output) as file, source, session.client() as client:
+    cells = source.cells
+    with (
+        table_book(destination, lambda _, result: cells(result.frame_id)) as book,
+        source,
+        session.client() as client,
+    ):
         model = described_model(client)
         frames = source.frames(height=model.image_height, width=model.image_width)
+        options = StreamOptions(outputs=destination.outputs, overload_policy=source.overload_policy)
         with shown_progress(source.expected_frames(), quiet=session.as_json) as progress:
-            streamed = client.stream(frames, StreamOptions(outputs=outputs, overload_policy=source.overload_policy))
-            results = ((result, f"frame {result.frame_id}") for result in streamed)
-            with _ended_by_ctrl_c(source):
-                gathered = tally(results, progress, lambda result: file.add_row(_row(result, outputs)))
-        numbers = gathered.frame_ids
-        arrays = {name: np.array([times[number] for number in numbers]) for name, times in source.times().items()}
-        arrays["frame_ids"] = np.array(numbers, np.int64)
-        return _finish(session, gathered, model, file, arrays)
+            with closing(client.stream(frames, options)) as streamed, _ended_by_ctrl_c(source):
+                gathered = tally(((f"frame {result.frame_id}", result) for result in streamed), progress, book)
+            return _finish(session, gathered, model, book, progress)
 
 
 @contextmanager
@@ -77,33 +88,52 @@ def _ended_by_ctrl_c(source: "Video | LiveVideo") -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def classify(session: Session, photos: tuple[str, ...], top_k: int) -> int:
-    """Print the most probable classes of `photos`.
+def classify(session: Session, sources: Sequence[str], top_k: int) -> int:
+    """Print the most probable classes of the pictures of `sources`.
 
     Returns:
         The exit code.
     """
-    classes: list[tuple[Classification, ...]] = []
+    check_sources(sources)
+    book = _Classes()
     with session.client() as client:
         model = described_model(client)
-        with shown_progress(len(photos), quiet=session.as_json) as progress:
-            results = zip(client.extract_many(photos, top_k=top_k), photos, strict=True)
-            gathered = tally(results, progress, lambda result: classes.append(result.classes))
-    names = [photos[index] for index in gathered.frame_ids]
-    print_classes(gathered, model.identity, list(zip(names, classes, strict=True)), as_json=session.as_json)
-    return int(gathered.failed)
+        with shown_progress(None, quiet=session.as_json) as progress:
+            _count_meanwhile(sources, progress)
+            with closing(answers(client, pictures_of(sources), top_k=top_k)) as outcomes:
+                gathered = tally(outcomes, progress, book)
+    print_classes(gathered, model.identity, book.classified, as_json=session.as_json)
+    return int(not gathered.all_well)
 
 
-def _row(result: Result, outputs: tuple[str, ...]) -> Mapping[str, Array]:
-    """Give what one image adds to each array of the file."""
-    return result.outputs if outputs else {"features": result.vector}
+class _Classes:
+    """The classes of each image that has some."""
+
+    def __init__(self) -> None:
+        self.classified: list[tuple[str, tuple[Classification, ...]]] = []
+
+    def keep(self, name: str, result: Result) -> None:
+        self.classified.append((name, result.classes))
+
+    def fail(self, error: ItemError) -> None:
+        """Nothing is kept of it: the user has been told."""
 
 
-def _finish(
-    session: Session, gathered: Tally, model: ModelInfo, file: NpzFile, arrays: Mapping[str, npt.NDArray[Any]]
-) -> int:
+def _count_meanwhile(sources: Sequence[str], progress: Progress) -> None:
+    """Tell `progress` how many pictures there are as soon as that is known: of millions it takes a while."""
+
+    def count() -> None:
+        # What cannot be counted is found again, and explained, where it is read.
+        with suppress(OSError, click.ClickException):
+            progress.set_total(count_of(sources))
+
+    threading.Thread(target=count, name="nasfeat-count", daemon=True).start()
+
+
+def _finish(session: Session, gathered: Tally, model: ModelInfo, book: RunBook, progress: Progress) -> int:
     """Write what there is, and say so."""
-    if gathered.frame_ids:
-        file.save(arrays, model.identity)
-    print_summary(gathered, model.identity, file.path if gathered.frame_ids else None, as_json=session.as_json)
-    return int(gathered.failed)
+    if not (gathered.stopped_by or gathered.succeeded or gathered.failed or gathered.dropped or book.done):
+        raise click.ClickException("there are no pictures")
+    output = book.finish(progress, complete=not gathered.stopped_by)
+    print_summary(gathered, model.identity, output, done=book.done, as_json=session.as_json)
+    return int(not gathered.all_well)

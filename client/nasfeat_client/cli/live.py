@@ -1,8 +1,9 @@
 """Frames of a source that does not wait: a camera, or a stream from the network."""
 
+import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -13,7 +14,8 @@ import av
 import click
 from av.container import InputContainer
 
-from nasfeat_client.cli.video import scaled, time_of, unreadable
+from nasfeat_client.cli.tables.row import Cell
+from nasfeat_client.cli.video import FrameCells, scaled, time_of, unreadable
 from nasfeat_client.images import Frame
 from nasfeat_client.types import OverloadPolicy
 
@@ -45,8 +47,6 @@ class LiveVideo:
         reconnect_s: how long a source that is lost is waited for; 0 ends with the first loss.
 
     Attributes:
-        timestamps_s: the presentation time of each frame taken so far, by its number; it starts anew after a loss.
-        captured_at: when each was decoded, in seconds since 1970.
         reconnections: how often the source was lost and came back.
     """
 
@@ -62,8 +62,7 @@ class LiveVideo:
         seconds: float | None = None,
         reconnect_s: float = 60.0,
     ) -> None:
-        self.timestamps_s: dict[int, float] = {}
-        self.captured_at: dict[int, float] = {}
+        self._cells = FrameCells()
         self.reconnections = 0
         self._source = source
         self._format = input_format
@@ -98,9 +97,12 @@ class LiveVideo:
             self._stopped = True
             self._changed.notify_all()
 
-    def times(self) -> dict[str, dict[int, float]]:
-        """Give what the file's arrays of times are made of, by the frames' numbers."""
-        return {"timestamps_s": self.timestamps_s, "captured_at": self.captured_at}
+    def cells(self, number: int) -> Mapping[str, Cell]:
+        """Give what tells a frame apart: its number, its time in the source, and when it was decoded.
+
+        The time in the source starts anew after a loss.
+        """
+        return self._cells.take(number)
 
     def expected_frames(self) -> int | None:
         """Give the frames that were asked for; nobody knows how many there will be."""
@@ -115,12 +117,12 @@ class LiveVideo:
             click.ClickException: the source was lost for longer than it is waited for.
         """
         ends_at = None if self._seconds is None else time.monotonic() + self._seconds
-        while len(self.timestamps_s) != self._max_frames:
+        counts = itertools.count() if self._max_frames is None else range(self._max_frames)
+        for _ in counts:
             taken = self._take(ends_at)
             if not taken:
                 break
-            self.timestamps_s[taken.number] = taken.time_s
-            self.captured_at[taken.number] = taken.taken_at.timestamp()
+            self._cells.note(taken.number, {"timestamp_s": taken.time_s, "captured_at": taken.taken_at})
             pixels = scaled(taken.picture, height=height, width=width)
             yield Frame(pixels, frame_id=taken.number, capture_time=taken.taken_at)
         if self._failure:

@@ -1,74 +1,17 @@
 """The commands: what they are called and what they take."""
 
 import sys
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from nasfeat_client.cli import jobs, report
+from nasfeat_client.cli.books import Destination
+from nasfeat_client.cli.options import rate, with_destination, with_session
 from nasfeat_client.cli.session import Session
+from nasfeat_client.cli.tables.formats import STDOUT, format_of
 from nasfeat_client.errors import NasfeatError
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_OUTPUT = click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="features.npz",
-    show_default=True,
-    help="The file to write; replaced only when all is done.",
-)
-_OUTPUTS = click.option(
-    "--outputs",
-    multiple=True,
-    metavar="NAME",
-    help="An output to write instead of the feature vector; repeat it for several. `nasfeat model` lists them.",
-)
-_SESSION = (
-    click.option(
-        "-t",
-        "--target",
-        envvar="NASFEAT_TARGET",
-        show_envvar=True,
-        default="localhost:50051",
-        show_default=True,
-        metavar="HOST:PORT[,...]",
-        help="The server, or several of the same model.",
-    ),
-    click.option(
-        "--timeout",
-        "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
-        default=60.0,
-        show_default=True,
-        help="Seconds that a call, or the opening of a stream, may take.",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and no progress."),
-)
-
-
-def _rate(context: click.Context, parameter: click.Parameter, value: str | None) -> Fraction | None:
-    """Read a positive number, exactly: 29.97 is not a binary float."""
-    if value is None:
-        return None
-    try:
-        rate = Fraction(value)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        problem = f"{value!r} is not a number over 0, like 2, 29.97 or 30000/1001"
-        raise click.BadParameter(problem, context, parameter)
-    return rate
-
-
-def _with_session(command: _Command) -> _Command:
-    for option in reversed(_SESSION):
-        command = option(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -78,40 +21,55 @@ def nasfeat() -> None:
 
 
 @nasfeat.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path())
-@_OUTPUT
-@_OUTPUTS
-@_with_session
-def extract(photos: tuple[str, ...], output: Path, outputs: tuple[str, ...], **session: Any) -> int:
-    """Extract the features of image files.
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@with_destination
+@click.option("--restart", is_flag=True, help="Begin anew, where a run that was ended early could be gone on with.")
+@with_session
+def extract(
+    sources: tuple[str, ...],
+    output: Path,
+    table_format: str | None,
+    outputs: tuple[str, ...],
+    *,
+    restart: bool,
+    **session: Any,
+) -> int:
+    """Extract the features of pictures.
 
-    Writes an .npz file with `features` (float32 [n, 4032]), `names` and the model's identity. With --outputs it has an
-    array under the name of each output in the place of `features`: float32 [n, length], or [n, rows, columns, channels]
-    of a spatial map. A file that fails is reported and left out; the exit code is then 1.
+    A SOURCE is a picture, a folder with pictures in it and below it, a pattern ('photos/**/*.jpg'), a list of paths
+    (.txt), an archive (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip), or a dash: a list or a tar archive from stdin.
+
+    Writes a table with `name`, `features` (4032 float32 values) and the model's identity. With --outputs it has a
+    column under the name of each output in the place of `features`; of a spatial map a Parquet or Arrow column has all
+    values one behind the other, and their shape in its metadata. A picture that fails is reported, and written into
+    FILE.errors.jsonl beside the table; the exit code is then 1.
+
+    A run into a Parquet file that was killed, interrupted, or lost its server, is gone on with by the same command.
     """
-    return jobs.extract(Session(**session), photos, output, outputs)
+    destination = _destination(output, table_format, outputs, as_json=session["as_json"])
+    return jobs.extract(Session(**session), sources, destination, restart=restart)
 
 
 @nasfeat.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path())
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to name for each image."
 )
-@_with_session
-def classify(photos: tuple[str, ...], top_k: int, **session: Any) -> int:
-    """Name the most probable classes of image files.
+@with_session
+def classify(sources: tuple[str, ...], top_k: int, **session: Any) -> int:
+    """Name the most probable classes of pictures.
 
-    A file that fails is reported and left out; the exit code is then 1.
+    A SOURCE is a picture or what stands for several, as in `nasfeat extract`. A picture that fails is reported and left
+    out; the exit code is then 1.
     """
-    return jobs.classify(Session(**session), photos, top_k)
+    return jobs.classify(Session(**session), sources, top_k)
 
 
 @nasfeat.command()
 @click.argument("source")
-@_OUTPUT
-@_OUTPUTS
+@with_destination
 @click.option(
-    "--fps", callback=_rate, metavar="NUMBER", help="Frames to take a second of video, at most.  [default: every frame]"
+    "--fps", callback=rate, metavar="NUMBER", help="Frames to take a second of video, at most.  [default: every frame]"
 )
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option(
@@ -133,8 +91,8 @@ def classify(photos: tuple[str, ...], top_k: int, **session: Any) -> int:
 @click.option(
     "--input-format", metavar="NAME", help="How FFmpeg reads SOURCE, if it cannot tell: v4l2, rawvideo, mpegts."
 )
-@_with_session
-def video(source: str, output: Path, outputs: tuple[str, ...], **options: Any) -> int:
+@with_session
+def video(source: str, output: Path, table_format: str | None, outputs: tuple[str, ...], **options: Any) -> int:
     """Extract the features of a video's frames.
 
     SOURCE is a file, a URL (http:, rtsp:, udp:, srt: and what else FFmpeg reads) or a device (/dev/video0). A live
@@ -142,22 +100,28 @@ def video(source: str, output: Path, outputs: tuple[str, ...], **options: Any) -
     can be computed are given up, a source that is lost is opened again, and Ctrl-C ends it with all that was
     extracted.
 
-    Writes an .npz file with `features` (float32 [n, 4032]), `timestamps_s`, `frame_ids` (counted from 0 over all
-    frames of the video), for live sources `captured_at` (seconds since 1970), and the model's identity. With --outputs
-    it has an array under the name of each output in the place of `features`: float32 [n, length], or [n, rows,
-    columns, channels] of a spatial map.
+    Writes a table with `frame_id` (counted from 0 over all frames of the video), `timestamp_s` (its time there), for
+    live sources `captured_at`, `features` (4032 float32 values), and the model's identity; --outputs as in `nasfeat
+    extract`.
     """
     try:
         from nasfeat_client.cli.sources import opened  # noqa: PLC0415 - it needs the video extra
     except ModuleNotFoundError as error:
         raise click.ClickException(f"videos need the video extra: pip install 'nasfeat[video]' ({error})") from error
     session = Session(**{name: options.pop(name) for name in ("target", "timeout_s", "as_json")})
-    return jobs.video(session, opened(source, **options), output, outputs)
+    destination = _destination(output, table_format, outputs, as_json=session.as_json)
+    return jobs.video(session, opened(source, **options), destination)
+
+
+def _destination(output: Path, table_format: str | None, outputs: tuple[str, ...], *, as_json: bool) -> Destination:
+    if output == STDOUT and as_json:
+        raise click.UsageError("the table goes to stdout: --json would put its document among the rows")
+    return Destination(path=output, table_format=format_of(output, table_format), outputs=outputs)
 
 
 @nasfeat.command()
 @click.argument("name", default="")
-@_with_session
+@with_session
 def model(name: str, **session: Any) -> int:
     """Show what the server serves: its default model, or the one called NAME.
 

@@ -11,13 +11,21 @@ from rich.text import Text
 class Progress:
     """A bar to advance."""
 
-    def __init__(self, bars: rich.progress.Progress, total: int | None) -> None:
+    def __init__(self, bars: rich.progress.Progress, total: int | None, done: int) -> None:
         self._bars = bars
-        self._task = bars.add_task("frames", total=total)
+        self._task = bars.add_task("frames", total=total, completed=done)
 
     def advance(self) -> None:
-        """Count one more frame."""
+        """Count one more."""
         self._bars.advance(self._task)
+
+    def set_total(self, total: int | None) -> None:
+        """Say how many there will be, now that it is known."""
+        self._bars.update(self._task, total=total)
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a bar below for the next piece of work."""
+        self._task = self._bars.add_task(what, total=total)
 
 
 class _Rate(rich.progress.ProgressColumn):
@@ -28,8 +36,14 @@ class _Rate(rich.progress.ProgressColumn):
 
 
 @contextmanager
-def shown_progress(total: int | None, *, quiet: bool) -> Iterator[Progress]:
-    """Show frames, rate and time to go while the block runs, unless `quiet` or stderr is no terminal."""
+def shown_progress(total: int | None, *, quiet: bool, done: int = 0) -> Iterator[Progress]:
+    """Show frames, rate and time to go while the block runs, unless `quiet` or stderr is no terminal.
+
+    Args:
+        total: how many there will be, if that is known.
+        quiet: show nothing.
+        done: how many runs before have done.
+    """
     console = Console(stderr=True)
     columns = (
         rich.progress.TextColumn("{task.description}"),
@@ -39,4 +53,4 @@ def shown_progress(total: int | None, *, quiet: bool) -> Iterator[Progress]:
         rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bars:
-        yield Progress(bars, total)
+        yield Progress(bars, total, done)

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nasfeat_client.cli.tables.errors import errors_path
+from nasfeat_client.cli.tables.formats import STDOUT
 from nasfeat_client.cli.tally import Tally
 from nasfeat_client.result import Classification
 from nasfeat_client.types import ModelIdentity, ModelInfo
@@ -19,20 +21,35 @@ from nasfeat_client.types import ModelIdentity, ModelInfo
 _MEAN = "/mean"
 
 
-def print_summary(tally: Tally, identity: ModelIdentity, output: Path | None, *, as_json: bool) -> None:
-    """Print a run's outcome on stdout; `output` is None if nothing was written."""
+def print_summary(tally: Tally, identity: ModelIdentity, output: Path | None, *, done: int, as_json: bool) -> None:
+    """Print a run's outcome on stdout, or on stderr if the table goes there.
+
+    Args:
+        tally: what became of the images of this run.
+        identity: the model.
+        output: the table; None if there is none.
+        done: images that runs before have accounted for.
+        as_json: print one JSON document.
+    """
     if as_json:
-        click.echo(json.dumps({"output": output and str(output), **_outcome(tally, identity)}, indent=2))
+        document = {"output": output and str(output), "done_before": done, **_outcome(tally, identity)}
+        click.echo(json.dumps(document, indent=2))
         return
-    succeeded, failed = len(tally.frame_ids), len(tally.errors)
-    written = f"wrote {output}" if output else "wrote nothing"
-    failures = f", {failed} failed" if failed else ""
-    rate = (succeeded + failed) / tally.elapsed_s
+    on_stdout = output == STDOUT
+    written = "wrote nothing" if output is None else f"wrote {'to stdout' if on_stdout else output}"
+    if tally.failed and output and not on_stdout:
+        written += f", errors in {errors_path(output)}"
+    failures = f", {tally.failed} failed" if tally.failed else ""
     failures += f", {tally.dropped} dropped for newer ones" if tally.dropped else ""
+    before = f", {done} done before" if done else ""
+    rate = (tally.succeeded + tally.failed) / tally.elapsed_s
     if tally.ages_s:
         median_s, p99_s = np.percentile(tally.ages_s, (50, 99))
-        click.echo(f"Age of the results: median {median_s:.3f} s, 99 of 100 under {p99_s:.3f} s")
-    click.echo(f"{succeeded} extracted{failures} in {tally.elapsed_s:.1f} s ({rate:.1f}/s): {written}")
+        click.echo(f"Age of the results: median {median_s:.3f} s, 99 of 100 under {p99_s:.3f} s", err=on_stdout)
+    click.echo(
+        f"{tally.succeeded} extracted{failures}{before} in {tally.elapsed_s:.1f} s ({rate:.1f}/s): {written}",
+        err=on_stdout,
+    )
 
 
 def print_classes(
@@ -87,11 +104,10 @@ def print_model(model: ModelInfo, *, as_json: bool) -> None:
 
 def _outcome(tally: Tally, identity: ModelIdentity) -> dict[str, Any]:
     """Say how a run went, for JSON."""
-    succeeded, failed = len(tally.frame_ids), len(tally.errors)
     return {
-        "images": succeeded + failed,
-        "succeeded": succeeded,
-        "failed": failed,
+        "images": tally.succeeded + tally.failed,
+        "succeeded": tally.succeeded,
+        "failed": tally.failed,
         "dropped": tally.dropped,
         "ages_s": _percentiles(tally.ages_s),
         "errors": [asdict(error) for error in tally.errors],
@@ -99,7 +115,7 @@ def _outcome(tally: Tally, identity: ModelIdentity) -> dict[str, Any]:
         "identity": asdict(identity),
         "mean_timings_s": tally.mean_timings_s(),
         "elapsed_s": tally.elapsed_s,
-        "images_per_s": (succeeded + failed) / tally.elapsed_s,
+        "images_per_s": (tally.succeeded + tally.failed) / tally.elapsed_s,
     }
 
 

@@ -1,7 +1,8 @@
 """Frames of a video file, at the size that the model takes."""
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -15,11 +16,30 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from nasfeat_client.cli.tables.row import Cell
 from nasfeat_client.images import Frame
 from nasfeat_client.types import OverloadPolicy
 
 # Matroska rounds timestamps to milliseconds: a frame may seem to come a little before its time.
 _JITTER_S = Fraction(1, 1000)
+
+
+class FrameCells:
+    """What is written beside the results of frames, from when they are taken to when their results come, in order."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, Mapping[str, Cell]]] = deque()
+
+    def note(self, number: int, cells: Mapping[str, Cell]) -> None:
+        """Keep what belongs to frame `number`, which comes after all before."""
+        self._waiting.append((number, {"frame_id": number, **cells}))
+
+    def take(self, number: int) -> Mapping[str, Cell]:
+        """Give what belongs to frame `number`; those before it got no features, and are forgotten."""
+        while True:
+            noted, cells = self._waiting.popleft()
+            if noted == number:
+                return cells
 
 
 class Video:
@@ -30,9 +50,6 @@ class Video:
         input_format: FFmpeg's name for how it is read; None lets it find out.
         fps: frames to take a second of video, at most; None takes every one.
         max_frames: frames to take at most.
-
-    Attributes:
-        timestamps_s: the presentation time of each frame taken so far, by its number in the file.
     """
 
     # Nothing ends it in order: Ctrl-C ends the run.
@@ -47,7 +64,7 @@ class Video:
         fps: Fraction | None = None,
         max_frames: int | None = None,
     ) -> None:
-        self.timestamps_s: dict[int, float] = {}
+        self._cells = FrameCells()
         self._source = source
         self._format = input_format
         self._fps = fps
@@ -69,9 +86,9 @@ class Video:
     ) -> None:
         self._opened.close()
 
-    def times(self) -> dict[str, dict[int, float]]:
-        """Give what the file's arrays of times are made of, by the frames' numbers."""
-        return {"timestamps_s": self.timestamps_s}
+    def cells(self, number: int) -> Mapping[str, Cell]:
+        """Give what tells a frame apart: its number in the file, and its time there."""
+        return self._cells.take(number)
 
     def expected_frames(self) -> int | None:
         """Estimate how many frames there will be; None if the file does not say."""
@@ -92,7 +109,7 @@ class Video:
         stream.thread_type = "AUTO"
         try:
             for number, time_s, picture in islice(self._due(stream), self._max_frames):
-                self.timestamps_s[number] = float(time_s)
+                self._cells.note(number, {"timestamp_s": float(time_s)})
                 yield Frame(scaled(picture, height=height, width=width), frame_id=number)
         except av.FFmpegError as error:
             raise unreadable(self._source, error) from error

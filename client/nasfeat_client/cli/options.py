@@ -1,0 +1,89 @@
+"""Options that several commands have."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SESSION = (
+    click.option(
+        "-t",
+        "--target",
+        envvar="NASFEAT_TARGET",
+        show_envvar=True,
+        default="localhost:50051",
+        show_default=True,
+        metavar="HOST:PORT[,...]",
+        help="The server, or several of the same model.",
+    ),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=60.0,
+        show_default=True,
+        help="Seconds that a call, or the opening of a stream, may take.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and no progress."),
+)
+_DESTINATION = (
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default="features.parquet",
+        show_default=True,
+        help="The table to write, replaced only when all is done; its ending tells the format: .parquet, .npz, .jsonl, "
+        ".arrow. A dash is stdout: an Arrow stream, or JSON lines.",
+    ),
+    click.option(
+        "--format",
+        "table_format",
+        type=click.Choice(["parquet", "npz", "jsonl", "arrow"]),
+        help="The format, if the name of the output does not tell.",
+    ),
+    click.option(
+        "--outputs",
+        multiple=True,
+        metavar="NAME",
+        help="An output to write instead of the feature vector; repeat it for several. `nasfeat model` lists them.",
+    ),
+)
+
+
+def with_session(command: Command) -> Command:
+    """Add the options of a `Session`."""
+    return _with(command, _SESSION)
+
+
+def with_destination(command: Command) -> Command:
+    """Add the options of a `Destination`."""
+    return _with(command, _DESTINATION)
+
+
+def _with(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def rate(context: click.Context, parameter: click.Parameter, value: str | None) -> Fraction | None:
+    """Read a positive number, exactly: 29.97 is not a binary float.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    if value is None:
+        return None
+    try:
+        number = Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        number = Fraction(0)
+    if number <= 0:
+        problem = f"{value!r} is not a number over 0, like 2, 29.97 or 30000/1001"
+        raise click.BadParameter(problem, context, parameter)
+    return number

@@ -1,0 +1,1 @@
+"""Where the pictures of a run come from: files, folders, lists and archives, one at a time."""

@@ -1,0 +1,1 @@
+"""Where results are written: tables of one row for each image, in several formats."""
