@@ -14,6 +14,7 @@ import pytest
 
 from nasfeat_client import Frame
 from nasfeat_client.cli import run
+from nasfeat_client.cli.ffmpeg import Source
 from nasfeat_client.cli.video import Video
 from nasfeat_client.testing import FakeFeatureServer
 
@@ -43,7 +44,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def taken(path: Path, fps: Fraction | None = None, max_frames: int | None = None) -> list[Frame]:
     """Take a film's frames at 33x21 pixels."""
-    with Video(path, fps=fps, max_frames=max_frames) as video:
+    with Video(Source(location=path), fps=fps, max_frames=max_frames) as video:
         return list(video.frames(height=21, width=33))
 
 
@@ -70,7 +71,7 @@ def test_the_sampling_rate_chooses_frames(
 ) -> None:
     """The first frame of each period is taken, even where the container rounds its timestamps."""
     assert [frame.frame_id for frame in taken(films / name, fps, max_frames)] == expected
-    with Video(films / name, fps=fps, max_frames=max_frames) as video:
+    with Video(Source(location=films / name), fps=fps, max_frames=max_frames) as video:
         assert video.expected_frames() in {len(expected), max_frames, None}
 
 

@@ -14,8 +14,9 @@ import av
 import click
 from av.container import InputContainer
 
+from nasfeat_client.cli.ffmpeg import Source
 from nasfeat_client.cli.tables.row import Cell
-from nasfeat_client.cli.video import FrameCells, scaled, time_of, unreadable
+from nasfeat_client.cli.video import FrameCells, scaled, time_of
 from nasfeat_client.images import Frame
 from nasfeat_client.types import OverloadPolicy
 
@@ -39,8 +40,7 @@ class LiveVideo:
     however long the one before took.
 
     Args:
-        source: what PyAV opens: a URL, or a device.
-        input_format: FFmpeg's name for how it is read; None lets it find out.
+        source: a URL, or a device.
         fps: frames to take a second, at most; None takes every one.
         max_frames: frames to take at most.
         seconds: how long to watch; None until it is stopped.
@@ -54,9 +54,8 @@ class LiveVideo:
 
     def __init__(
         self,
-        source: str,
+        source: Source,
         *,
-        input_format: str | None = None,
         fps: Fraction | None = None,
         max_frames: int | None = None,
         seconds: float | None = None,
@@ -65,7 +64,6 @@ class LiveVideo:
         self._cells = FrameCells()
         self.reconnections = 0
         self._source = source
-        self._format = input_format
         self._fps = fps
         self._max_frames = max_frames
         self._seconds = seconds
@@ -78,7 +76,7 @@ class LiveVideo:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        container = self._opened()
+        container = self._source.open(timeout_s=_PATIENCE_S)
         self._thread = threading.Thread(target=self._watch, args=(container,), name="nasfeat-live", daemon=True)
         self._thread.start()
         return self
@@ -184,16 +182,6 @@ class LiveVideo:
         with self._changed:
             self._changed.wait_for(lambda: self._stopped, _PAUSE_S)
         try:
-            return None if self._stopped else self._opened()
+            return None if self._stopped else self._source.open(timeout_s=_PATIENCE_S)
         except click.ClickException:
             return None
-
-    def _opened(self) -> InputContainer:
-        try:
-            container = av.open(self._source, format=self._format, timeout=_PATIENCE_S)
-        except av.FFmpegError as error:
-            raise unreadable(self._source, error) from error
-        if not container.streams.video:
-            container.close()
-            raise click.ClickException(f"{self._source} has no video stream")
-        return container

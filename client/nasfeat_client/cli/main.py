@@ -8,7 +8,7 @@ import click
 
 from nasfeat_client.cli import jobs, report
 from nasfeat_client.cli.books import Destination
-from nasfeat_client.cli.options import rate, with_destination, with_session
+from nasfeat_client.cli.options import key_values, rate, with_destination, with_session
 from nasfeat_client.cli.session import Session
 from nasfeat_client.cli.tables.formats import STDOUT, format_of
 from nasfeat_client.errors import NasfeatError
@@ -71,6 +71,9 @@ def classify(sources: tuple[str, ...], top_k: int, **session: Any) -> int:
 @click.option(
     "--fps", callback=rate, metavar="NUMBER", help="Frames to take a second of video, at most.  [default: every frame]"
 )
+@click.option(
+    "--key-frames", is_flag=True, help="Take key frames alone: many times as fast to decode; they are counted."
+)
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option(
     "--live/--no-live",
@@ -91,13 +94,23 @@ def classify(sources: tuple[str, ...], top_k: int, **session: Any) -> int:
 @click.option(
     "--input-format", metavar="NAME", help="How FFmpeg reads SOURCE, if it cannot tell: v4l2, rawvideo, mpegts."
 )
+@click.option(
+    "--input-option",
+    "input_options",
+    multiple=True,
+    callback=key_values,
+    metavar="KEY=VALUE",
+    help="An option of FFmpeg's for reading SOURCE; repeat it for several: rtsp_transport=tcp, video_size=640x360.",
+)
 @with_session
 def video(source: str, output: Path, table_format: str | None, outputs: tuple[str, ...], **options: Any) -> int:
     """Extract the features of a video's frames.
 
-    SOURCE is a file, a URL (http:, rtsp:, udp:, srt: and what else FFmpeg reads) or a device (/dev/video0). A live
-    source is streamed with LATEST_ONLY: results are of what the camera sees now, frames that come faster than they
-    can be computed are given up, a source that is lost is opened again, and Ctrl-C ends it with all that was
+    SOURCE is a file, a URL (http:, rtsp:, udp:, srt: and what else FFmpeg reads), a device (/dev/video0), a sequence of
+    pictures ('frames/%05d.png', 'frames/*.png') or a dash: stdin, as from `ffmpeg ... -f nut -`.
+
+    A live source is streamed with LATEST_ONLY: results are of what the camera sees now, frames that come faster than
+    they can be computed are given up, a source that is lost is opened again, and Ctrl-C ends it with all that was
     extracted.
 
     Writes a table with `frame_id` (counted from 0 over all frames of the video), `timestamp_s` (its time there), for
@@ -105,12 +118,13 @@ def video(source: str, output: Path, table_format: str | None, outputs: tuple[st
     extract`.
     """
     try:
-        from nasfeat_client.cli.sources import opened  # noqa: PLC0415 - it needs the video extra
+        from nasfeat_client.cli.sources import Reading, opened  # noqa: PLC0415 - it needs the video extra
     except ModuleNotFoundError as error:
         raise click.ClickException(f"videos need the video extra: pip install 'nasfeat[video]' ({error})") from error
     session = Session(**{name: options.pop(name) for name in ("target", "timeout_s", "as_json")})
     destination = _destination(output, table_format, outputs, as_json=session.as_json)
-    return jobs.video(session, opened(source, **options), destination)
+    reading = Reading(input_format=options.pop("input_format"), options=options.pop("input_options"))
+    return jobs.video(session, opened(source, reading=reading, **options), destination)
 
 
 def _destination(output: Path, table_format: str | None, outputs: tuple[str, ...], *, as_json: bool) -> Destination:

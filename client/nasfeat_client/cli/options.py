@@ -87,3 +87,15 @@ def rate(context: click.Context, parameter: click.Parameter, value: str | None) 
         problem = f"{value!r} is not a number over 0, like 2, 29.97 or 30000/1001"
         raise click.BadParameter(problem, context, parameter)
     return number
+
+
+def key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read KEY=VALUE pairs.
+
+    Raises:
+        click.BadParameter: one has no equals sign.
+    """
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"{value!r} is not of the form KEY=VALUE", context, parameter)
+    return dict(value.split("=", 1) for value in values)

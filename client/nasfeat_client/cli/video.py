@@ -5,17 +5,16 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import av
-import click
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from nasfeat_client.cli.ffmpeg import Source
 from nasfeat_client.cli.tables.row import Cell
 from nasfeat_client.images import Frame
 from nasfeat_client.types import OverloadPolicy
@@ -46,8 +45,8 @@ class Video:
     """A video file, open while its `with` block runs; its frames wait until they are taken.
 
     Args:
-        source: a file, or a URL of one.
-        input_format: FFmpeg's name for how it is read; None lets it find out.
+        source: a file, or what else ends by itself.
+        key_frames: take frames that stand for themselves alone, and count those.
         fps: frames to take a second of video, at most; None takes every one.
         max_frames: frames to take at most.
     """
@@ -58,27 +57,21 @@ class Video:
 
     def __init__(
         self,
-        source: Path | str,
+        source: Source,
         *,
-        input_format: str | None = None,
+        key_frames: bool = False,
         fps: Fraction | None = None,
         max_frames: int | None = None,
     ) -> None:
         self._cells = FrameCells()
         self._source = source
-        self._format = input_format
+        self._key_frames = key_frames
         self._fps = fps
         self._max_frames = max_frames
         self._container: InputContainer | None = None
 
     def __enter__(self) -> Self:
-        try:
-            self._container = av.open(self._source, format=self._format)
-        except av.FFmpegError as error:
-            raise unreadable(self._source, error) from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise click.ClickException(f"{self._source} has no video stream")
+        self._container = self._source.open()
         return self
 
     def __exit__(
@@ -93,6 +86,8 @@ class Video:
     def expected_frames(self) -> int | None:
         """Estimate how many frames there will be; None if the file does not say."""
         stream = self._opened.streams.video[0]
+        if self._key_frames:
+            return self._max_frames
         count = stream.frames
         if self._fps and self._opened.duration:
             sampled = math.ceil(self._opened.duration * self._fps / av.time_base)
@@ -107,12 +102,15 @@ class Video:
         """
         stream = self._opened.streams.video[0]
         stream.thread_type = "AUTO"
+        if self._key_frames:
+            # The decoder passes over the others, which costs next to nothing.
+            stream.codec_context.skip_frame = "NONKEY"
         try:
             for number, time_s, picture in islice(self._due(stream), self._max_frames):
                 self._cells.note(number, {"timestamp_s": float(time_s)})
                 yield Frame(scaled(picture, height=height, width=width), frame_id=number)
         except av.FFmpegError as error:
-            raise unreadable(self._source, error) from error
+            raise self._source.unreadable(error) from error
 
     def _due(self, stream: VideoStream) -> Iterator[tuple[int, Fraction, av.VideoFrame]]:
         """Give the first frame of each period of the sampling rate, with its number and time."""
@@ -147,8 +145,3 @@ def scaled(picture: av.VideoFrame, *, height: int, width: int) -> npt.NDArray[np
         height, width = width, height
     pixels = picture.reformat(width=width, height=height, format="rgb24").to_ndarray()
     return np.rot90(pixels, turns)
-
-
-def unreadable(source: object, error: av.FFmpegError) -> click.ClickException:
-    """Say what FFmpeg has against `source`."""
-    return click.ClickException(f"cannot read {source}: {error.strerror}")
