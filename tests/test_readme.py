@@ -29,7 +29,7 @@ async def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
         printed, errors = (text.decode() for text in await process.communicate())
     assert process.returncode == 0, errors
     lines = printed.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert "truncated" in lines[1]
 
 

@@ -8,7 +8,9 @@
 """
 
 from nasfeat_client._client import AsyncFeatureClient
+from nasfeat_client._open_stream import AsyncOpenStream
 from nasfeat_client._result_stream import AsyncResultStream
+from nasfeat_client._sync_streams import OpenStream, ResultStream
 from nasfeat_client.config import ClientConfig, KeepaliveConfig, ResumeConfig, RetryConfig
 from nasfeat_client.errors import (
     AccessDeniedError,
@@ -28,7 +30,7 @@ from nasfeat_client.errors import (
 )
 from nasfeat_client.images import ColorMatrix, ColorRange, Frame, Image, PixelFormat, Pixels
 from nasfeat_client.result import FEATURE_VECTOR, Classification, FrameError, Result
-from nasfeat_client.sync import FeatureClient, ResultStream
+from nasfeat_client.sync import FeatureClient
 from nasfeat_client.types import (
     DeliveryOrder,
     DropReason,
@@ -50,6 +52,7 @@ __all__ = [
     "FEATURE_VECTOR",
     "AccessDeniedError",
     "AsyncFeatureClient",
+    "AsyncOpenStream",
     "AsyncResultStream",
     "Classification",
     "ClientConfig",
@@ -74,6 +77,7 @@ __all__ = [
     "ModelNotFoundError",
     "NasfeatError",
     "NotSupportedError",
+    "OpenStream",
     "OverloadPolicy",
     "OverloadedError",
     "PixelFormat",

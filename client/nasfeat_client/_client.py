@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from nasfeat.v1 import feature_service_pb2
+from nasfeat_client._open_stream import AsyncOpenStream
 from nasfeat_client._opening import Opener
 from nasfeat_client._pool import Pool
 from nasfeat_client._requests import extract_request, options_message, wanted
@@ -127,6 +128,21 @@ class AsyncFeatureClient:
         """
         told = Told()
         return AsyncResultStream(self._results(frames, options or StreamOptions(), told), told)
+
+    def open_stream(self, options: StreamOptions | None = None) -> AsyncOpenStream:
+        """Hold a stream open, for frames that do not come from an iterable.
+
+        Args:
+            options: how the stream wants to be served.
+
+        Returns:
+            What frames are sent to and results come from, in an `async with` block, which opens it.
+
+        Raises:
+            NasfeatError: when the block is entered: no server grants the stream.
+        """
+        told = Told()
+        return AsyncOpenStream(lambda frames: self._results(frames, options or StreamOptions(), told), told)
 
     async def _results(self, frames: Frames, options: StreamOptions, told: Told) -> AsyncGenerator[Result, None]:
         wanted = options_message(options, self._config.window)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from nasfeat_client._forks import forked, note_use
 from nasfeat_client._pool import CLOSED
 
 _P = ParamSpec("_P")
@@ -50,7 +51,7 @@ class LoopThread:
         """Await `function(...)` in the loop; an exception here, like Ctrl-C, cancels it there and waits until it ended.
 
         Raises:
-            RuntimeError: this is closed, or was meanwhile.
+            RuntimeError: this is closed, or was meanwhile, or the process was forked.
         """
 
         async def call() -> _T:
@@ -76,6 +77,9 @@ class LoopThread:
 
     def close(self) -> None:
         """Say farewell, cancel what runs, end the thread and wait for it; may be called again."""
+        if forked():
+            # The thread is in the parent, and so is the connection.
+            return
         with self._lock:
             if self._loop and self._thread and not self._closed:
                 self._loop.call_soon_threadsafe(self._stop.set)
@@ -91,6 +95,7 @@ class LoopThread:
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._closed:
             raise RuntimeError(CLOSED)
+        note_use()
         if not self._loop:
             started: Future[asyncio.AbstractEventLoop] = Future()
             # A daemon: a client that was never closed must not keep its program from ending.

@@ -11,6 +11,7 @@ import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2_grpc
 from nasfeat_client._channel import open_channel
+from nasfeat_client._forks import note_use
 from nasfeat_client._status import error_of
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import OverloadedError, ServerUnavailableError
@@ -112,10 +113,11 @@ class Pool:
         one whose rest ends first.
 
         Raises:
-            RuntimeError: the client is closed.
+            RuntimeError: the client is closed, or in a process that was forked.
         """
         if self.closed:
             raise RuntimeError(CLOSED)
+        note_use()
         now = self._clock()
         endpoints = self._endpoints.copy()
         self._shuffle(endpoints)

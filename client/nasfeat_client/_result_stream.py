@@ -1,7 +1,8 @@
 """What `AsyncFeatureClient.stream` returns: results to iterate over, and what the server says of the stream."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from nasfeat_client._window import Window
@@ -17,6 +18,7 @@ class Told:
     window: Window | None = None
     summary: StreamSummary | None = None
     resumptions: int = 0
+    granted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class AsyncResultStream:

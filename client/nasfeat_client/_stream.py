@@ -107,6 +107,7 @@ class FrameStream:
         self._target = opened.endpoint.target
         self._window.resize(opened.grant.options.window or 1)
         self._told.grant, self._told.window = opened.grant, self._window
+        self._told.granted.set()
         return opened
 
     async def _converse(self, opened: Opened, supply: Supply) -> Exception | None:

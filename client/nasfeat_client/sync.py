@@ -8,57 +8,11 @@ from typing import Self
 from nasfeat_client._client import DEFAULT_TARGET, AsyncFeatureClient
 from nasfeat_client._loop import LoopThread
 from nasfeat_client._result_stream import AsyncResultStream
+from nasfeat_client._sync_streams import OpenStream, ResultStream
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.images import Frame, Image
 from nasfeat_client.result import Classification, Result
-from nasfeat_client.types import ModelInfo, StreamGrant, StreamOptions, StreamSummary
-
-
-class ResultStream:
-    """The results of one stream, an iterator that can be run through once.
-
-    It opens the stream when its first result is asked for. Leave it with `close`, or use `contextlib.closing`.
-    """
-
-    def __init__(self, results: Generator[Result, None, None], source: AsyncResultStream) -> None:
-        self._results = results
-        self._source = source
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._source!r}>"
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Result:
-        return next(self._results)
-
-    def close(self) -> None:
-        """End the call and close the source of its frames; may be called again."""
-        self._results.close()
-
-    @property
-    def grant(self) -> StreamGrant | None:
-        """What the server granted, when it was opened last; None before the first result."""
-        return self._source.grant
-
-    @property
-    def window(self) -> int | None:
-        """The frames that may be in flight now, which the server adjusts to its load; None before the first result."""
-        return self._source.window
-
-    @property
-    def summary(self) -> StreamSummary | None:
-        """What became of all frames, after the last result; None before, and from servers that send none.
-
-        Of a stream that was resumed it is what its last call brought.
-        """
-        return self._source.summary
-
-    @property
-    def resumptions(self) -> int:
-        """How often the stream has been opened again after its server was lost."""
-        return self._source.resumptions
+from nasfeat_client.types import ModelInfo, StreamOptions
 
 
 class FeatureClient:
@@ -124,7 +78,7 @@ class FeatureClient:
 
     def extract_many(
         self, images: Iterable[Image | Frame], *, outputs: Sequence[str] = (), top_k: int = 0
-    ) -> "ResultStream":
+    ) -> ResultStream:
         """Turn any number of images into features, over one stream: one result for each, in their order.
 
         An image that fails has its error in its result, and the others go on.
@@ -141,7 +95,7 @@ class FeatureClient:
         results = self._client.extract_many(images, outputs=outputs, top_k=top_k)
         return ResultStream(self._each(results), results)
 
-    def stream(self, frames: Iterable[Image | Frame], options: StreamOptions | None = None) -> "ResultStream":
+    def stream(self, frames: Iterable[Image | Frame], options: StreamOptions | None = None) -> ResultStream:
         """Stream frames: exactly one result for each.
 
         Leaving the loop early ends the call and closes `frames`, if that is a generator; `contextlib.closing` makes
@@ -160,6 +114,21 @@ class FeatureClient:
         """
         results = self._client.stream(frames, options)
         return ResultStream(self._each(results), results)
+
+    def open_stream(self, options: StreamOptions | None = None) -> OpenStream:
+        """Hold a stream open, for frames that do not come from an iterable.
+
+        Args:
+            options: how the stream wants to be served.
+
+        Returns:
+            What frames are sent to and results come from, in a `with` block, which opens it.
+
+        Raises:
+            NasfeatError: when the block is entered: no server grants the stream.
+        """
+        stream = self._client.open_stream(options)
+        return OpenStream(stream, self._loop, self._open)
 
     def model(self, name: str = "") -> ModelInfo:
         """Describe a model.

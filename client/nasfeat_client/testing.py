@@ -6,6 +6,7 @@ async with FakeFeatureServer() as server, AsyncFeatureClient(server.target) as c
     assert await client.classify("photo.jpg", 3) == fake_classes("photo.jpg", 3)
 """
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -101,14 +102,22 @@ class FakeFeatureServer:
     Args:
         model: what it serves; `limits.max_window` is the window that streams are granted at most.
         script: how it misbehaves.
+        options: further options of its gRPC server, as in ("grpc.max_connection_age_ms", 1000).
 
     Attributes:
         target: "host:port", once it is up.
     """
 
-    def __init__(self, *, model: ModelInfo = FAKE_MODEL, script: Script | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        model: ModelInfo = FAKE_MODEL,
+        script: Script | None = None,
+        options: Sequence[tuple[str, int | str]] = (),
+    ) -> None:
         self.target = ""
         self._served = Served(model=model, script=script or Script(), seen=Seen())
+        self._options = options
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -142,6 +151,7 @@ class FakeFeatureServer:
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
                 # As the server does: a client that waits long on a quiet stream is not sent away for its pings.
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                *self._options,
             )
         )
         add_FeatureServiceServicer_to_server(FakeServicer(self._served), self._server)

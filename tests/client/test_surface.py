@@ -10,7 +10,7 @@ from nasfeat_client import AsyncFeatureClient, FeatureClient, testing
 
 METHODS_OF_RPCS = {
     "ExtractFeatures": {"extract", "classify"},
-    "StreamFeatures": {"extract_many", "stream"},
+    "StreamFeatures": {"extract_many", "stream", "open_stream"},
     "GetModel": {"model"},
     "ListModels": {"models"},
 }
@@ -26,6 +26,7 @@ _EXPORTS = {
     "FEATURE_VECTOR",
     "AccessDeniedError",
     "AsyncFeatureClient",
+    "AsyncOpenStream",
     "AsyncResultStream",
     "Classification",
     "ClientConfig",
@@ -51,6 +52,7 @@ _EXPORTS = {
     "ModelNotFoundError",
     "NasfeatError",
     "NotSupportedError",
+    "OpenStream",
     "OverloadPolicy",
     "OverloadedError",
     "PixelFormat",

@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from nasfeat_client import (
     AsyncFeatureClient,
+    AsyncOpenStream,
     AsyncResultStream,
     Classification,
     DropReason,
@@ -19,6 +20,7 @@ from nasfeat_client import (
     Image,
     ModelIdentity,
     ModelInfo,
+    OpenStream,
     PixelFormat,
     Pixels,
     Result,
@@ -42,6 +44,11 @@ def sync_surface(client: FeatureClient) -> None:
     assert_type(
         (stream.grant, stream.window, stream.summary), tuple[StreamGrant | None, int | None, StreamSummary | None]
     )
+    with client.open_stream() as held:
+        assert_type(held, OpenStream)
+        held.send(b"photo")
+        held.end()
+        assert_type(next(held), Result)
     assert_type(client.model(), ModelInfo)
     assert_type(client.models(), tuple[ModelInfo, ...])
 
@@ -59,6 +66,11 @@ async def async_surface(client: AsyncFeatureClient) -> None:
     assert_type(
         (stream.grant, stream.window, stream.summary), tuple[StreamGrant | None, int | None, StreamSummary | None]
     )
+    async with client.open_stream() as held:
+        assert_type(held, AsyncOpenStream)
+        await held.send(Frame(b"photo", frame_id=1))
+        await held.end()
+        assert_type(await anext(held), Result)
     assert_type(await client.model(), ModelInfo)
     assert_type(await client.models(), tuple[ModelInfo, ...])
 
