@@ -11,7 +11,7 @@ from nasfeat_client._client import AsyncFeatureClient
 from nasfeat_client._open_stream import AsyncOpenStream
 from nasfeat_client._result_stream import AsyncResultStream
 from nasfeat_client._sync_streams import OpenStream, ResultStream
-from nasfeat_client.config import ClientConfig, KeepaliveConfig, ResumeConfig, RetryConfig
+from nasfeat_client.config import ClientConfig, Compression, KeepaliveConfig, ResumeConfig, RetryConfig, TlsConfig
 from nasfeat_client.errors import (
     AccessDeniedError,
     DeadlinePassedError,
@@ -58,6 +58,7 @@ __all__ = [
     "ClientConfig",
     "ColorMatrix",
     "ColorRange",
+    "Compression",
     "DeadlinePassedError",
     "DeliveryOrder",
     "DropReason",
@@ -96,5 +97,6 @@ __all__ = [
     "StreamOptions",
     "StreamSummary",
     "Timings",
+    "TlsConfig",
     "UnexpectedReplyError",
 ]

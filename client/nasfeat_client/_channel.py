@@ -7,16 +7,37 @@ import grpc.aio
 from nasfeat_client.config import ClientConfig, RetryConfig
 
 _RETRY_BUFFER_BYTES = 2**20
+_OF_THIS_MACHINE = ("localhost:", "127.", "[::1]", "ipv4:127.", "ipv6:[::1]", "unix:", "unix-abstract:")
 
 
 def open_channel(target: str, config: ClientConfig) -> grpc.aio.Channel:
-    """Prepare a connection for the running event loop; it is made by the first call."""
-    return grpc.aio.insecure_channel(target, options=_options(config))
+    """Prepare a connection for the running event loop; it is made by the first call.
+
+    Raises:
+        ValueError: a token would leave this machine in the clear.
+    """
+    options, compression = _options(config), config.compression.value
+    if config.tls:
+        tls = config.tls
+        credentials = grpc.ssl_channel_credentials(tls.root_certificates, tls.private_key, tls.certificate_chain)
+        return grpc.aio.secure_channel(target, credentials, options=options, compression=compression)
+    if config.token and not target.startswith(_OF_THIS_MACHINE):
+        raise ValueError(f"a token would travel to {target} in the clear; set tls, or speak to a proxy on this machine")
+    return grpc.aio.insecure_channel(target, options=options, compression=compression)
+
+
+def metadata_of(config: ClientConfig) -> tuple[tuple[str, str], ...]:
+    """Give what every call says beside its request."""
+    return (("authorization", f"Bearer {config.token}"),) if config.token else ()
 
 
 def _options(config: ClientConfig) -> tuple[tuple[str, int | str], ...]:
     keepalive = config.keepalive
+    name = config.tls.server_name if config.tls else None
     return (
+        *((("grpc.ssl_target_name_override", name),) if name else ()),
+        # Otherwise all connections of a process to one server are one.
+        *((("grpc.use_local_subchannel_pool", 1),) if config.connections > 1 else ()),
         ("grpc.service_config", _service_config(config.retry)),
         # What is to be sent again is kept until then; an image larger than this is sent once.
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),

@@ -69,7 +69,9 @@ class AsyncFeatureClient:
         """
         options = wanted(outputs, top_k)
         request = await asyncio.to_thread(extract_request, image, options, self._config.max_message_bytes)
-        reply = await self._pool.ask(lambda stub: stub.ExtractFeatures(request, timeout=self._config.call_timeout_s))
+        reply = await self._pool.ask(
+            lambda stub, timeout_s, metadata: stub.ExtractFeatures(request, timeout=timeout_s, metadata=metadata)
+        )
         if len(reply.results) != 1:
             raise UnexpectedReplyError(f"{self._pool} gave {len(reply.results)} results for one image")
         result = result_of(reply.results[0], identity_of(reply.identity), top_k=top_k)
@@ -163,7 +165,9 @@ class AsyncFeatureClient:
             NasfeatError: the call failed.
         """
         request = feature_service_pb2.GetModelRequest(name=name)
-        reply = await self._pool.ask(lambda stub: stub.GetModel(request, timeout=self._config.call_timeout_s))
+        reply = await self._pool.ask(
+            lambda stub, timeout_s, metadata: stub.GetModel(request, timeout=timeout_s, metadata=metadata)
+        )
         return model_of(reply.model)
 
     async def models(self) -> tuple[ModelInfo, ...]:
@@ -173,7 +177,9 @@ class AsyncFeatureClient:
             NasfeatError: the call failed.
         """
         request = feature_service_pb2.ListModelsRequest()
-        reply = await self._pool.ask(lambda stub: stub.ListModels(request, timeout=self._config.call_timeout_s))
+        reply = await self._pool.ask(
+            lambda stub, timeout_s, metadata: stub.ListModels(request, timeout=timeout_s, metadata=metadata)
+        )
         return tuple(model_of(model) for model in reply.models)
 
     async def close(self) -> None:

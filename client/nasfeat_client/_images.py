@@ -2,14 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from nasfeat.v1 import image_pb2
 from nasfeat_client.errors import InvalidImageError
-from nasfeat_client.images import Image, PillowImage, PixelFormat, Pixels
+from nasfeat_client.images import ColorMatrix, ColorRange, Image, PillowImage, PixelFormat, Pixels, VideoFrame
 
 _UINT8, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
 _FORMATS_OF_CHANNELS = {None: PixelFormat.GRAY8, 3: PixelFormat.RGB8, 4: PixelFormat.RGBA8}
@@ -25,6 +25,17 @@ _CHANNELS_OF_FORMATS = {
 }
 _PLANAR = frozenset({PixelFormat.NV12, PixelFormat.I420})
 _FORMATS_OF_MODES = {"RGB": PixelFormat.RGB8, "L": PixelFormat.GRAY8, "RGBA": PixelFormat.RGBA8}
+_FORMATS_OF_FFMPEG = {
+    "rgb24": PixelFormat.RGB8,
+    "bgr24": PixelFormat.BGR8,
+    "gray": PixelFormat.GRAY8,
+    "rgba": PixelFormat.RGBA8,
+    "nv12": PixelFormat.NV12,
+    "yuv420p": PixelFormat.I420,
+    "yuvj420p": PixelFormat.I420,
+}
+# AVCOL_SPC_BT709 and AVCOL_RANGE_JPEG of FFmpeg's pixfmt.h.
+_FFMPEG_BT709, _FFMPEG_FULL_RANGE = 1, 2
 # Room in a message for what is not the image.
 _OVERHEAD_BYTES = 1024
 
@@ -50,11 +61,12 @@ def write_image(message: image_pb2.Image, image: Image, max_message_bytes: int) 
         case np.ndarray():
             _write_array(message.raw, image, _guessed_format(image))
         case _ if all(hasattr(image, name) for name in ("mode", "size", "convert", "tobytes")):
-            _write_pillow(message.raw, image)
+            _write_pillow(message.raw, cast("PillowImage", image))
+        case _ if all(hasattr(image, name) for name in ("format", "colorspace", "color_range", "to_ndarray")):
+            _write_video_frame(message.raw, cast("VideoFrame", image))
         case _:
-            raise TypeError(
-                f"{type(image).__name__} is no image; give a path, bytes, a uint8 array, Pixels or a Pillow image"
-            )
+            allowed = "give a path, bytes, a uint8 array, Pixels, a Pillow image or a frame of PyAV's"
+            raise TypeError(f"{type(image).__name__} is no image; {allowed}")
     _check_size(message.ByteSize(), limit)
 
 
@@ -111,6 +123,21 @@ def _write_pillow(message: image_pb2.RawImage, image: PillowImage) -> None:
         raise InvalidImageError(f"cannot decode the Pillow image: {error}") from error
     width, height = plain.size
     _write_raw(message, data, _FORMATS_OF_MODES[plain.mode], (height, width))
+
+
+def _write_video_frame(message: image_pb2.RawImage, frame: VideoFrame) -> None:
+    name = frame.format.name
+    pixel_format = _FORMATS_OF_FFMPEG.get(name)
+    # Of an odd number of rows or columns the colours are not half as many.
+    if not pixel_format or (pixel_format in _PLANAR and (frame.width % 2 or frame.height % 2)):
+        _write_array(message, frame.to_ndarray(format="rgb24"), PixelFormat.RGB8)
+        return
+    _write_array(message, frame.to_ndarray(), pixel_format)
+    if pixel_format in _PLANAR:
+        full = name.startswith("yuvj") or frame.color_range == _FFMPEG_FULL_RANGE
+        message.color_range = (ColorRange.FULL if full else ColorRange.LIMITED).value
+        bt709 = frame.colorspace == _FFMPEG_BT709
+        message.color_matrix = (ColorMatrix.BT709 if bt709 else ColorMatrix.BT601).value
 
 
 def _write_raw(message: image_pb2.RawImage, data: bytes, pixel_format: PixelFormat, size: tuple[int, int]) -> None:

@@ -95,7 +95,7 @@ class Opener:
             self._endpoint.answered()
 
     async def _open_at(self, endpoint: Endpoint) -> Opened:
-        call = endpoint.stub.StreamFeatures()
+        call = endpoint.stub.StreamFeatures(metadata=endpoint.metadata)
         endpoint.watch(call)
         try:
             opened = await self._granted(endpoint, call)

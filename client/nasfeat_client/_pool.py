@@ -5,12 +5,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2_grpc
-from nasfeat_client._channel import open_channel
+from nasfeat_client._channel import metadata_of, open_channel
 from nasfeat_client._forks import note_use
 from nasfeat_client._status import error_of
 from nasfeat_client.config import ClientConfig
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nasfeat.v1.feature_service_pb2_grpc import FeatureServiceAsyncStub as Stub
 
 _Reply = TypeVar("_Reply")
+_Metadata: TypeAlias = tuple[tuple[str, str], ...]
+Make: TypeAlias = "Callable[[Stub, float | None, _Metadata], grpc.aio.UnaryUnaryCall[Any, _Reply]]"
 
 CLOSED = "the client is closed"
 
@@ -29,16 +31,18 @@ _LONGEST_REST_S = 30.0
 
 
 class Endpoint:
-    """One server.
+    """One connection to a server.
 
     Attributes:
         target: "host:port".
         calls: the calls and streams under way there.
+        metadata: what each of them says beside its request.
     """
 
     def __init__(self, target: str, config: ClientConfig, clock: Callable[[], float]) -> None:
         self.target = target
         self.calls: set[grpc.aio.Call] = set()
+        self.metadata = metadata_of(config)
         self._config = config
         self._clock = clock
         self._channel: grpc.aio.Channel | None = None
@@ -98,13 +102,16 @@ class Pool:
     ) -> None:
         if not targets:
             raise ValueError("there is no target; give one or more of the form host:port")
+        self._config = config
         self._clock = clock
         self._shuffle = shuffle
-        self._endpoints = [Endpoint(target, config, clock) for target in dict.fromkeys(targets)]
+        self._endpoints = [
+            Endpoint(target, config, clock) for target in dict.fromkeys(targets) for _ in range(config.connections)
+        ]
         self.closed = False
 
     def __str__(self) -> str:
-        return ", ".join(endpoint.target for endpoint in self._endpoints)
+        return ", ".join(dict.fromkeys(endpoint.target for endpoint in self._endpoints))
 
     def in_order(self) -> list[Endpoint]:
         """Give all servers, the one to be tried first in front.
@@ -123,8 +130,11 @@ class Pool:
         self._shuffle(endpoints)
         return sorted(endpoints, key=lambda one: (max(0.0, one.rests_until - now), len(one.calls)))
 
-    async def ask(self, make: "Callable[[Stub], grpc.aio.UnaryUnaryCall[Any, _Reply]]") -> _Reply:
+    async def ask(self, make: "Make[_Reply]") -> _Reply:
         """Make a call at one server after the other until one answers: all of nasfeat's may be repeated.
+
+        Args:
+            make: makes it with the stub of a server, within a time, with metadata.
 
         Raises:
             NasfeatError: what the last one said.
@@ -132,31 +142,30 @@ class Pool:
         *others, last = self.in_order()
         for endpoint in others:
             with suppress(ServerUnavailableError, OverloadedError):
-                return await _answer(endpoint, make)
-        return await _answer(last, make)
+                return await self._answer(endpoint, make)
+        return await self._answer(last, make)
+
+    async def _answer(self, endpoint: Endpoint, make: "Make[_Reply]") -> _Reply:
+        call = make(endpoint.stub, self._config.call_timeout_s, endpoint.metadata)
+        endpoint.watch(call)
+        try:
+            reply = await call
+        except grpc.aio.AioRpcError as failure:
+            error = error_of(failure, endpoint.target)
+            if isinstance(error, ServerUnavailableError):
+                endpoint.lost()
+            raise error from failure
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            # Not this task was cancelled, but the call: another task closed the client.
+            raise RuntimeError(CLOSED) from None
+        endpoint.answered()
+        return reply
 
     async def close(self) -> None:
         """Disconnect from all; may be called again."""
         self.closed = True
         for endpoint in self._endpoints:
             await endpoint.close()
-
-
-async def _answer(endpoint: Endpoint, make: "Callable[[Stub], grpc.aio.UnaryUnaryCall[Any, _Reply]]") -> _Reply:
-    call = make(endpoint.stub)
-    endpoint.watch(call)
-    try:
-        reply = await call
-    except grpc.aio.AioRpcError as failure:
-        error = error_of(failure, endpoint.target)
-        if isinstance(error, ServerUnavailableError):
-            endpoint.lost()
-        raise error from failure
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task and task.cancelling():
-            raise
-        # Not this task was cancelled, but the call: another task closed the client.
-        raise RuntimeError(CLOSED) from None
-    endpoint.answered()
-    return reply

@@ -1,6 +1,9 @@
 """How a client speaks to its server."""
 
+import enum
 from dataclasses import dataclass, field
+
+import grpc
 
 _MIB = 2**20
 
@@ -61,10 +64,44 @@ class ResumeConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """How a server proves who it is, and the client to it. All files are PEM, given as their bytes.
+
+    Attributes:
+        root_certificates: who is trusted to sign servers' certificates; None means whom gRPC trusts.
+        certificate_chain: the client's own certificate, for servers that ask for one.
+        private_key: its key.
+        server_name: the name in the server's certificate, if it is not that of the target.
+    """
+
+    root_certificates: bytes | None = None
+    certificate_chain: bytes | None = None
+    private_key: bytes | None = field(default=None, repr=False)
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate_chain is None) != (self.private_key is None):
+            raise ValueError("certificate_chain and private_key are given together or not at all")
+
+
+class Compression(enum.Enum):
+    """How messages are compressed on their way: worth while for raw pixels on slow networks, not for image files."""
+
+    NONE = grpc.Compression.NoCompression
+    DEFLATE = grpc.Compression.Deflate
+    GZIP = grpc.Compression.Gzip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
     """What a client is configured with; nothing is read from the environment.
 
     Attributes:
+        tls: how servers are trusted; None speaks in the clear.
+        token: sent with every call as `authorization: Bearer TOKEN`; never in the clear over a network.
+        compression: of what is sent.
+        connections: connections to each server, 1 or more: one carries some gigabits a second, and all that its server
+            has on it ends with it.
         max_message_bytes: bytes of one gRPC message, either way. The default fits an image or answer of 64 MiB.
         window: frames in flight to ask for on each stream; None leaves it to the server.
         call_timeout_s: seconds that a call, or the opening of a stream, may take; None means for ever.
@@ -73,9 +110,17 @@ class ClientConfig:
         resume: how streams outlive their server.
     """
 
+    tls: TlsConfig | None = None
+    token: str | None = field(default=None, repr=False)
+    compression: Compression = Compression.NONE
+    connections: int = 1
     max_message_bytes: int = 65 * _MIB
     window: int | None = None
     call_timeout_s: float | None = 60.0
     keepalive: KeepaliveConfig = field(default_factory=KeepaliveConfig)
     retry: RetryConfig = field(default_factory=RetryConfig)
     resume: ResumeConfig = field(default_factory=ResumeConfig)
+
+    def __post_init__(self) -> None:
+        if self.connections < 1:
+            raise ValueError(f"connections is {self.connections}; it must be 1 or more")

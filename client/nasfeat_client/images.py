@@ -89,14 +89,46 @@ class Pixels:
     color_range: ColorRange = ColorRange.LIMITED
 
 
-Image: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8] | Pixels | PillowImage
+class VideoFrame(Protocol):
+    """What the SDK needs of an `av.VideoFrame`; PyAV itself is never imported.
+
+    Frames of 4:2:0 video are sent as they are, half the size of RGB; others are converted to RGB by PyAV.
+    """
+
+    @property
+    def format(self) -> Any:
+        """The pixel format; its `name` is FFmpeg's."""
+
+    @property
+    def width(self) -> int:
+        """Pixels in a row."""
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+
+    @property
+    def colorspace(self) -> Any:
+        """FFmpeg's number for how the colours were made."""
+
+    @property
+    def color_range(self) -> Any:
+        """FFmpeg's number for which values black and white have."""
+
+    # PyAV calls it so, with more parameters.
+    def to_ndarray(self, *, format: str | None = None) -> npt.NDArray[Any]:  # noqa: A002
+        """Give the pixels."""
+
+
+Image: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8] | Pixels | PillowImage | VideoFrame
 """A picture as a caller has it.
 
 - `str` or `os.PathLike`: the path of an image file, read by the SDK;
 - `bytes`: a whole image file: JPEG, PNG, WebP, GIF, BMP or TIFF;
 - a uint8 array: RGB if [H, W, 3], gray if [H, W], RGBA if [H, W, 4];
 - `Pixels`: an array of any other layout;
-- a Pillow image.
+- a Pillow image;
+- a frame of PyAV's.
 """
 
 

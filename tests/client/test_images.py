@@ -4,8 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange as ColorRangeOfAv
+from av.video.reformatter import Colorspace
 from PIL import Image as Pillow
 
 from nasfeat.v1 import image_pb2
@@ -108,3 +111,38 @@ def test_planes_say_how_their_colours_were_made(pixel_format: PixelFormat) -> No
     message = packed(told).raw
     assert (message.color_matrix, message.color_range) == (image_pb2.COLOR_MATRIX_BT709, image_pb2.COLOR_RANGE_FULL)
     assert not packed(RGB).raw.color_matrix
+
+
+@pytest.mark.parametrize(
+    ("name", "pixel_format"),
+    [
+        ("rgb24", PixelFormat.RGB8),
+        ("bgr24", PixelFormat.BGR8),
+        ("gray", PixelFormat.GRAY8),
+        ("rgba", PixelFormat.RGBA8),
+        ("nv12", PixelFormat.NV12),
+        ("yuv420p", PixelFormat.I420),
+        ("yuvj420p", PixelFormat.I420),
+        ("yuv444p", PixelFormat.RGB8),
+    ],
+)
+def test_frames_of_video_are_sent_as_they_are(name: str, pixel_format: PixelFormat) -> None:
+    """Those of a format that the wire has; the others as RGB."""
+    frame = av.VideoFrame.from_ndarray(RGB, format="rgb24").reformat(format=name)
+    raw = packed(frame).raw
+    expected = frame.to_ndarray() if name != "yuv444p" else frame.to_ndarray(format="rgb24")
+    assert (raw.height, raw.width, raw.row_stride) == (HEIGHT, WIDTH, 0)
+    assert raw.pixel_format == pixel_format.value
+    assert raw.data == expected.tobytes()
+
+
+def test_frames_of_video_say_how_their_colours_were_made() -> None:
+    """As FFmpeg has noted it; without a word they are of standard definition in limited range."""
+    frame = av.VideoFrame.from_ndarray(RGB, format="rgb24").reformat(format="yuv420p")
+    assert packed(frame).raw.color_matrix == image_pb2.COLOR_MATRIX_BT601
+    assert packed(frame).raw.color_range == image_pb2.COLOR_RANGE_LIMITED
+    frame.colorspace, frame.color_range = Colorspace.ITU709, ColorRangeOfAv.JPEG
+    assert packed(frame).raw.color_matrix == image_pb2.COLOR_MATRIX_BT709
+    assert packed(frame).raw.color_range == image_pb2.COLOR_RANGE_FULL
+    odd = av.VideoFrame.from_ndarray(RGB[:3, :5].copy(), format="rgb24").reformat(format="yuv420p")
+    assert packed(odd).raw.pixel_format == image_pb2.PIXEL_FORMAT_RGB8

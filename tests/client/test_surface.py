@@ -30,6 +30,7 @@ _EXPORTS = {
     "AsyncResultStream",
     "Classification",
     "ClientConfig",
+    "Compression",
     "DeadlinePassedError",
     "DeliveryOrder",
     "DropReason",
@@ -70,6 +71,7 @@ _EXPORTS = {
     "StreamOptions",
     "StreamSummary",
     "Timings",
+    "TlsConfig",
     "UnexpectedReplyError",
 }
 
