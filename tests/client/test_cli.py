@@ -158,7 +158,9 @@ def test_wrong_usage_is_code_2(nasfeat: Nasfeat, arguments: tuple[str, ...]) -> 
     assert "Error" in err
 
 
-@pytest.mark.parametrize("command", [(), ("extract",), ("classify",), ("video",), ("model",)])
+@pytest.mark.parametrize(
+    "command", [(), ("extract",), ("classify",), ("video",), ("model",), ("similar",), ("search",), ("timeline",)]
+)
 def test_help(nasfeat: Nasfeat, command: tuple[str, ...]) -> None:
     """Every command explains itself."""
     code, out, _ = nasfeat(*command, "--help")

@@ -8,6 +8,7 @@ import click
 
 from nasfeat_client.cli import jobs, report
 from nasfeat_client.cli.books import Destination
+from nasfeat_client.cli.looking import search, similar, timeline
 from nasfeat_client.cli.options import key_values, rate, with_destination, with_session
 from nasfeat_client.cli.session import Session
 from nasfeat_client.cli.tables.formats import STDOUT, format_of
@@ -145,6 +146,10 @@ def model(name: str, **session: Any) -> int:
     with opened.client() as client:
         report.print_model(client.model(name), as_json=opened.as_json)
     return 0
+
+
+for _command in (similar, search, timeline):
+    nasfeat.add_command(_command)
 
 
 def run() -> None:
