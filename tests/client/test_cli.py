@@ -159,7 +159,8 @@ def test_wrong_usage_is_code_2(nasfeat: Nasfeat, arguments: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("extract",), ("classify",), ("video",), ("model",), ("similar",), ("search",), ("timeline",)]
+    "command",
+    [(), ("extract",), ("classify",), ("video",), ("model",), ("similar",), ("search",), ("timeline",), ("load",)],
 )
 def test_help(nasfeat: Nasfeat, command: tuple[str, ...]) -> None:
     """Every command explains itself."""

@@ -8,6 +8,7 @@ import click
 
 from nasfeat_client.cli import jobs, report
 from nasfeat_client.cli.books import Destination
+from nasfeat_client.cli.loading import load
 from nasfeat_client.cli.looking import search, similar, timeline
 from nasfeat_client.cli.options import key_values, rate, with_destination, with_session
 from nasfeat_client.cli.session import Session
@@ -148,7 +149,7 @@ def model(name: str, **session: Any) -> int:
     return 0
 
 
-for _command in (similar, search, timeline):
+for _command in (similar, search, timeline, load):
     nasfeat.add_command(_command)
 
 
