@@ -6,8 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := client server examples tests
 
+NPM := $(shell command -v npm 2>/dev/null)
 BUF_VERSION := 1.57.2
 BUF := build/buf/node_modules/.bin/buf
+PYRIGHT_VERSION := 1.1.414
+PYRIGHT := build/pyright/node_modules/.bin/pyright
 PROTOS := $(sort $(wildcard protos/nasfeat/v1/*.proto))
 SERVICES := $(filter %_service.proto,$(PROTOS))
 # $(call protoc,DIRECTORY) writes the generated code below DIRECTORY.
@@ -45,8 +48,11 @@ lint: $(VENV)/for-dev ## Check style and formatting
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 
-types: $(VENV)/for-dev ## Check types
+types: $(VENV)/for-dev $(if $(NPM),$(PYRIGHT)) ## Check types: mypy's opinion of all, pyright's of the SDK as users call it
 	@$(BIN)/mypy
+	@if [ -x $(PYRIGHT) ]; then $(PYRIGHT) --pythonpath $(BIN)/python; \
+	elif [ "$$CI" = true ]; then echo "npm is missing: it is needed here to install pyright."; exit 1; \
+	else echo "SKIPPED pyright: npm, which installs it, is missing."; fi
 
 imports: $(VENV)/for-dev ## Check who may import whom
 	@$(BIN)/lint-imports --no-cache
@@ -54,7 +60,7 @@ imports: $(VENV)/for-dev ## Check who may import whom
 protos: $(VENV)/for-dev ## Generate the Python code of the protos anew
 	@$(call protoc,protos)
 
-protos-check: $(VENV)/for-dev $(if $(shell command -v npm 2>/dev/null),$(BUF)) ## Check the protos, and that their generated code is current
+protos-check: $(VENV)/for-dev $(if $(NPM),$(BUF)) ## Check the protos, and that their generated code is current
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call protoc,$$fresh) && \
 	diff -ru -x '*.proto' -x py.typed -x __init__.py -x __pycache__ protos/nasfeat "$$fresh/nasfeat" \
 	&& echo "The generated code is current." || { echo "The generated code differs: run 'make protos'."; exit 1; }
@@ -91,6 +97,10 @@ $(VENV)/for-test: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/for-dev: pyproject.toml | $(VENV)/bin/python
 	$(call install,dev,dev test demo)
+
+$(PYRIGHT):
+	@echo "Installing pyright $(PYRIGHT_VERSION) into build/pyright ..."
+	@npm install --silent --no-fund --no-audit --no-save --prefix build/pyright pyright@$(PYRIGHT_VERSION)
 
 $(BUF):
 	@echo "Installing buf $(BUF_VERSION) into build/buf ..."

@@ -34,7 +34,7 @@ import importlib.util
 import nasfeat.v1.feature_service_pb2_grpc
 import nasfeat_client
 
-for heavy in ("tensorflow", "tensorflow_hub", "keras", "click", "rich", "PIL", "av"):
+for heavy in ("tensorflow", "tensorflow_hub", "keras", "click", "rich", "PIL", "av", "pyarrow"):
     if importlib.util.find_spec(heavy):
         raise SystemExit(f"wheel-check: the bare wheel brings {heavy}")
 for package in (nasfeat, nasfeat_client):
@@ -42,6 +42,25 @@ for package in (nasfeat, nasfeat_client):
         raise SystemExit(f"wheel-check: {package.__file__} is not the wheel's")
 names = sorted(distribution.name for distribution in importlib.metadata.distributions())
 print("import nasfeat_client works with", ", ".join(name for name in names if name not in {"pip", "setuptools"}))
+CHECK
+"$work/venv/bin/python" - <<'CHECK'
+import subprocess
+import sys
+
+# What the SDK adds to gRPC, in seconds of processor time: of the best of several, since machines have other work too.
+READ = "import os, {}; times = os.times(); print(times.user + times.system)"
+LIMIT_S = 0.3
+
+
+def cpu_s(modules: str) -> float:
+    runs = [subprocess.run([sys.executable, "-c", READ.format(modules)], capture_output=True, check=True) for _ in range(5)]
+    return min(float(run.stdout) for run in runs)
+
+
+added_s = cpu_s("nasfeat_client") - cpu_s("grpc.aio")
+print(f"importing it takes {added_s:.2f} s of processor time beyond gRPC")
+if added_s > LIMIT_S:
+    raise SystemExit(f"wheel-check: that is more than {LIMIT_S} s")
 CHECK
 expect_hint nasfeat cli
 expect_hint nasfeat-server server
