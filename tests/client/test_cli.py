@@ -160,7 +160,18 @@ def test_wrong_usage_is_code_2(nasfeat: Nasfeat, arguments: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("extract",), ("classify",), ("video",), ("model",), ("similar",), ("search",), ("timeline",), ("load",)],
+    [
+        (),
+        ("extract",),
+        ("classify",),
+        ("video",),
+        ("model",),
+        ("similar",),
+        ("search",),
+        ("timeline",),
+        ("load",),
+        ("push",),
+    ],
 )
 def test_help(nasfeat: Nasfeat, command: tuple[str, ...]) -> None:
     """Every command explains itself."""

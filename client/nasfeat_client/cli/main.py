@@ -11,6 +11,7 @@ from nasfeat_client.cli.books import Destination
 from nasfeat_client.cli.loading import load
 from nasfeat_client.cli.looking import search, similar, timeline
 from nasfeat_client.cli.options import key_values, rate, with_destination, with_session
+from nasfeat_client.cli.pushing import push
 from nasfeat_client.cli.session import Session
 from nasfeat_client.cli.tables.formats import STDOUT, format_of
 from nasfeat_client.errors import NasfeatError
@@ -149,7 +150,7 @@ def model(name: str, **session: Any) -> int:
     return 0
 
 
-for _command in (similar, search, timeline, load):
+for _command in (similar, search, timeline, push, load):
     nasfeat.add_command(_command)
 
 

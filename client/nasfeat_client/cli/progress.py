@@ -15,9 +15,9 @@ class Progress:
         self._bars = bars
         self._task = bars.add_task("frames", total=total, completed=done)
 
-    def advance(self) -> None:
-        """Count one more."""
-        self._bars.advance(self._task)
+    def advance(self, count: int = 1) -> None:
+        """Count one more, or several."""
+        self._bars.advance(self._task, count)
 
     def set_total(self, total: int | None) -> None:
         """Say how many there will be, now that it is known."""

@@ -42,6 +42,7 @@ class FeatureTable:
 
     Attributes:
         identity: the model that made it; None if it does not say.
+        rows: how many it has.
 
     Raises:
         click.ClickException: it is no such table.
@@ -59,6 +60,7 @@ class FeatureTable:
         if column not in vectors and (column or len(vectors) != 1):
             raise click.UsageError(f"{path} has the columns {', '.join(vectors) or 'of no vectors'}: choose one")
         self.identity = identity_in(schema)
+        self.rows: int = self._file.metadata.num_rows
         self._column = column or vectors[0]
         self._cells = [field.name for field in schema if field.name not in vectors]
 

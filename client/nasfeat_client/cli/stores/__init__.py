@@ -1,0 +1,1 @@
+"""Databases that features are pushed to."""
