@@ -1,12 +1,15 @@
 """The client, for asyncio programs."""
 
 import asyncio
+import warnings
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from nasfeat.v1 import feature_service_pb2
+from nasfeat_client._forks import forked
 from nasfeat_client._open_stream import AsyncOpenStream
 from nasfeat_client._opening import Opener
 from nasfeat_client._pool import Pool
@@ -19,7 +22,7 @@ from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import UnexpectedReplyError
 from nasfeat_client.images import Image
 from nasfeat_client.result import Classification, Result
-from nasfeat_client.types import ModelInfo, StreamOptions
+from nasfeat_client.types import DeliveryOrder, ModelInfo, StreamOptions
 
 DEFAULT_TARGET = "localhost:50051"
 
@@ -44,6 +47,12 @@ class AsyncFeatureClient:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._pool}{' closed' * self._pool.closed}>"
+
+    def __del__(self) -> None:
+        pool: Pool | None = getattr(self, "_pool", None)
+        # None if the constructor raised. gRPC ends the connection by itself, now or a little later.
+        if pool and pool.connected and not forked():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,7 +105,9 @@ class AsyncFeatureClient:
             raise ValueError(f"top_k is {top_k}; it must be 1 or more")
         return (await self.extract(image, top_k=top_k)).classes
 
-    def extract_many(self, images: Frames, *, outputs: Sequence[str] = (), top_k: int = 0) -> AsyncResultStream:
+    def extract_many(
+        self, images: Frames, *, outputs: Sequence[str] = (), top_k: int = 0, ordered: bool = True
+    ) -> AsyncResultStream:
         """Turn any number of images into features, over one stream: one result for each, in their order.
 
         An image that fails has its error in its result, and the others go on.
@@ -105,11 +116,14 @@ class AsyncFeatureClient:
             images: any iterable, which may be endless: it is read only as fast as results are taken.
             outputs: the outputs wanted, by name, as in `extract`.
             top_k: how many of the most probable classes each result names, at most; 0 for none.
+            ordered: wait with a result for those of the images before; otherwise each comes as soon as it is there, and
+                its `frame_id`, counted from 0, tells which image it is of.
 
         Raises:
             NasfeatError: the stream as a whole failed.
         """
-        return self.stream(images, wanted(outputs, top_k))
+        order = DeliveryOrder.ORDERED if ordered else DeliveryOrder.AS_COMPLETED
+        return self.stream(images, replace(wanted(outputs, top_k), delivery_order=order))
 
     def stream(self, frames: Frames, options: StreamOptions | None = None) -> AsyncResultStream:
         """Stream frames: exactly one result for each, also when the server is lost and comes back meanwhile.

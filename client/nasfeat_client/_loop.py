@@ -92,6 +92,18 @@ class LoopThread:
             if not job.ended.done():
                 job.ended.set_exception(RuntimeError(CLOSED))
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a thread that nobody has ended."""
+        return self._thread is not None and not (self._closed or forked())
+
+    def forget(self) -> None:
+        """End the thread without waiting for it: for callers that must not wait."""
+        with self._lock:
+            if self._loop and not self._closed:
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._closed = True
+
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._closed:
             raise RuntimeError(CLOSED)

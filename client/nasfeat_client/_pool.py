@@ -59,6 +59,11 @@ class Endpoint:
             self._service = feature_service_pb2_grpc.FeatureServiceStub(self._channel)
         return self._service
 
+    @property
+    def opened(self) -> bool:
+        """Whether a call was made."""
+        return self._channel is not None
+
     def watch(self, call: grpc.aio.Call) -> None:
         """Count `call` until it ends."""
         self.calls.add(call)
@@ -109,6 +114,11 @@ class Pool:
             Endpoint(target, config, clock) for target in dict.fromkeys(targets) for _ in range(config.connections)
         ]
         self.closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, or was, and nobody has closed it."""
+        return not self.closed and any(endpoint.opened for endpoint in self._endpoints)
 
     def __str__(self) -> str:
         return ", ".join(dict.fromkeys(endpoint.target for endpoint in self._endpoints))

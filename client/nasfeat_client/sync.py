@@ -1,5 +1,7 @@
 """The client, for programs without asyncio."""
 
+import functools
+import warnings
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -30,11 +32,20 @@ class FeatureClient:
 
     def __init__(self, target: str | Sequence[str] = DEFAULT_TARGET, *, config: ClientConfig | None = None) -> None:
         self._client = AsyncFeatureClient(target, config=config)
-        self._loop = LoopThread(self._end)
         self._open: set[AsyncResultStream] = set()
+        # Nothing there refers to this object, so that it can be seen when nobody has it any more.
+        self._loop = LoopThread(functools.partial(_end, self._client, self._open))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._client!r}>"
+
+    def __del__(self) -> None:
+        loop: LoopThread | None = getattr(self, "_loop", None)
+        # None if the constructor raised.
+        if loop and loop.running:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            # Not `close`, which waits: this may run in any thread, the client's own too.
+            loop.forget()
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +88,7 @@ class FeatureClient:
         return self._loop.run(self._client.classify, image, top_k)
 
     def extract_many(
-        self, images: Iterable[Image | Frame], *, outputs: Sequence[str] = (), top_k: int = 0
+        self, images: Iterable[Image | Frame], *, outputs: Sequence[str] = (), top_k: int = 0, ordered: bool = True
     ) -> ResultStream:
         """Turn any number of images into features, over one stream: one result for each, in their order.
 
@@ -88,11 +99,13 @@ class FeatureClient:
                 taken.
             outputs: the outputs wanted, by name, as in `extract`.
             top_k: how many of the most probable classes each result names, at most; 0 for none.
+            ordered: wait with a result for those of the images before; otherwise each comes as soon as it is there, and
+                its `frame_id`, counted from 0, tells which image it is of.
 
         Raises:
             NasfeatError: the stream as a whole failed.
         """
-        results = self._client.extract_many(images, outputs=outputs, top_k=top_k)
+        results = self._client.extract_many(images, outputs=outputs, top_k=top_k, ordered=ordered)
         return ResultStream(self._each(results), results)
 
     def stream(self, frames: Iterable[Image | Frame], options: StreamOptions | None = None) -> ResultStream:
@@ -168,9 +181,10 @@ class FeatureClient:
                 self._loop.run(results.aclose)
             self._open.discard(results)
 
-    async def _end(self) -> None:
-        await self._client.close()
-        for results in tuple(self._open):
-            # Those that a thread waits for have just ended by themselves.
-            with suppress(RuntimeError):
-                await results.aclose()
+
+async def _end(client: AsyncFeatureClient, opened: set[AsyncResultStream]) -> None:
+    await client.close()
+    for results in tuple(opened):
+        # Those that a thread waits for have just ended by themselves.
+        with suppress(RuntimeError):
+            await results.aclose()

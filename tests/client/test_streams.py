@@ -221,3 +221,15 @@ async def test_what_is_no_image_is_the_callers_mistake(client: AsyncFeatureClien
     """It raises TypeError out of the stream: no such frame could ever work."""
     with pytest.raises(TypeError, match="int is no image"):
         await anext(client.stream([3]))  # type: ignore[list-item]
+
+
+async def test_many_images_may_be_answered_as_completed(client: AsyncFeatureClient, server: FakeFeatureServer) -> None:
+    """One that takes long does not hold up the others; the ids tell which is which."""
+    gate = asyncio.Event()
+    server.script = Script(gates={0: gate})
+    ids = []
+    async for result in client.extract_many([b"slow", b"a", b"b"], ordered=False):
+        ids.append(result.frame_id)
+        if len(ids) == 2:
+            gate.set()
+    assert ids == [1, 2, 0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasfeat_client import FeatureClient, ModelNotFoundError
+from nasfeat_client import AsyncFeatureClient, FeatureClient, ModelNotFoundError
 from nasfeat_client.testing import FAKE_MODEL, FakeFeatureServer, Script, fake_classes, fake_outputs, fake_vector
 
 PICTURES = [f"picture {number}".encode() for number in range(20)]
@@ -145,3 +146,26 @@ def test_a_forgotten_client_does_not_keep_its_program(threaded_server: FakeFeatu
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_client_that_nobody_closes_says_so(threaded_server: FakeFeatureServer) -> None:
+    """It ends by itself when it is collected, and its thread with it; one that was never used has nothing to say."""
+    forgotten = FeatureClient(threaded_server.target)
+    forgotten.extract(b"a")
+    (thread,) = (thread for thread in threading.enumerate() if thread is forgotten._loop._thread)
+    with pytest.warns(ResourceWarning, match="unclosed <FeatureClient of "):
+        del forgotten
+    thread.join(10)
+    assert not thread.is_alive()
+    FeatureClient(threaded_server.target)
+    gc.collect()
+
+
+async def test_an_async_client_that_nobody_closes_says_so(threaded_server: FakeFeatureServer) -> None:
+    """Likewise."""
+    forgotten = AsyncFeatureClient(threaded_server.target)
+    await forgotten.extract(b"a")
+    with pytest.warns(ResourceWarning, match="unclosed <AsyncFeatureClient "):
+        del forgotten
+    AsyncFeatureClient(threaded_server.target)
+    gc.collect()
