@@ -19,9 +19,12 @@ protoc = $(BIN)/python -m grpc_tools.protoc --proto_path=protos --plugin=$(BIN)/
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --plugin=$(BIN)/protoc-gen-mypy_grpc \
 	--grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(SERVICES)
 
+# Two at a time: most of the time goes into tracing graphs, which takes one core, and the full-size network takes gigabytes.
+PYTEST = $(BIN)/python -m pytest --ignore=tests/benchmarks --numprocesses=2 --dist=worksteal
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench simulate soak lint types imports protos protos-check wheel-check clean
+.PHONY: help demo test test-slow bench simulate soak lint types imports protos protos-check wheel-check clean
 
 # Not in the list itself, which has a dozen entries at most.
 help:
@@ -31,9 +34,11 @@ help:
 demo: $(VENV)/for-demo ## Serve NASNet-A Large here, stream a video to it, show what came back (DEMO_ARGS="--help")
 	@$(BIN)/python -m examples.demo $(DEMO_ARGS)
 
-# Two at a time: most of the time goes into tracing graphs, which takes one core, and the full-size network takes gigabytes.
-test: $(VENV)/for-test ## Run the tests (PYTEST_ARGS="-k name -n 0")
-	@$(BIN)/python -m pytest --ignore=tests/benchmarks --numprocesses=2 --dist=worksteal $(PYTEST_ARGS)
+test: $(VENV)/for-test ## Run the tests but the slow ones (PYTEST_ARGS="-k name -n 0")
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/for-test ## Run the slow tests: the full-size network, thousands of frames
+	@$(PYTEST) -m slow $(PYTEST_ARGS)
 
 bench: $(VENV)/for-test ## Run the benchmarks: ratios against a reference measured in the same run (BENCH_ARGS="--help")
 	@$(BIN)/python tests/benchmarks $(BENCH_ARGS)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from serving import running
@@ -33,6 +34,7 @@ async def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
     assert "truncated" in lines[1]
 
 
+@pytest.mark.slow
 def test_the_network_s_example_runs_as_printed() -> None:
     """The example for notebooks prints the shapes that it promises."""
     (code,) = re.findall(r"```python\n(.*?)```", (_ROOT / "docs" / "NETWORK.md").read_text(), re.DOTALL)

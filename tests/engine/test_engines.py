@@ -114,7 +114,7 @@ def test_a_prepared_model_that_was_deleted_is_told_as_such(tmp_path: Path) -> No
         read_description(options)
 
 
-@pytest.mark.large
+@pytest.mark.slow
 def test_large() -> None:
     """The full-size network, from random weights, agrees with its Keras model; OpenVINO's is in tests/integration."""
     made = engine_of(options_of("tensorflow", "random:0"))

@@ -99,6 +99,7 @@ def _state() -> tuple[int, int, int]:
     return own.memory_info().rss, own.num_threads(), own.num_fds()
 
 
+@pytest.mark.slow
 async def test_ten_thousand_clients_leave_nothing() -> None:
     """Row 15: clients made, used and closed, and five hundred more with retries against a server that is dead."""
     dead = ClientConfig(

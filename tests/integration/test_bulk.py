@@ -66,6 +66,7 @@ class _Run:
         return summary
 
 
+@pytest.mark.slow
 async def test_a_run_that_is_killed_three_times_writes_what_an_undisturbed_one_does(
     pictures: Path, tmp_path: Path
 ) -> None:

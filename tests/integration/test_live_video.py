@@ -85,6 +85,7 @@ async def test_results_stay_fresh_while_the_server_is_slow(tmp_path: Path) -> No
     assert np.diff(written["captured_at"]).max() < 2
 
 
+@pytest.mark.slow
 async def test_a_source_that_restarts_is_found_again(tmp_path: Path) -> None:
     """The camera is gone for a while and comes back: the run goes on, until Ctrl-C ends it with all that it has."""
     port = _free_port()
@@ -109,6 +110,7 @@ async def test_a_source_that_restarts_is_found_again(tmp_path: Path) -> None:
     assert (np.diff(written["frame_id"]) > 0).all()
 
 
+@pytest.mark.slow
 async def test_a_source_that_stays_away_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
     """The camera is gone for good: after the time to wait for it the command says so, and writes what it has."""
     port = _free_port()

@@ -14,6 +14,7 @@ from serving import FAKE, running
 FOLDER = Path(__file__).parents[1] / "data" / "oracle" / "tiny_cifar"
 
 
+@pytest.mark.slow
 async def test_a_module_is_served_both_ways_with_equal_results(tmp_path: Path) -> None:
     """Without being told the variant, our network and the module's own graph give the same features and classes."""
     weights = load_weights(str(FOLDER / "model.ckpt"), str(FOLDER / "spec.json"))

@@ -51,7 +51,7 @@ def _distance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
 
 
-@pytest.mark.large
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 async def test_pictures_through_the_command_are_the_bare_model_s_and_bad_ones_fail_alone(tmp_path: Path) -> None:
     """Five kinds of photograph give the Keras model's features; three bad files are each named; memory stays small."""

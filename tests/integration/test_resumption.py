@@ -38,6 +38,7 @@ async def _having_the_stream(servers: list[RunningServer]) -> RunningServer:
 
 
 @pytest.mark.parametrize(("targets", "per_message"), [(1, 8), (2, 1)])
+@pytest.mark.slow
 async def test_thousands_of_frames_survive_three_kills(targets: int, per_message: int) -> None:
     """Kill -9 of the servers in turn: the caller sees every frame once, in order, with its own vector."""
     servers = [await start_server(*FAKE) for _ in range(targets)]

@@ -238,7 +238,7 @@ def test_networks_that_keras_cannot_have(tiny_cifar: "Reference") -> None:
         keras_name(tiny_cifar.spec, "l1_stem_3x3/weights")
 
 
-@pytest.mark.large
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", FORMATS)
 def test_the_full_network(tmp_path: Path, ending: str) -> None:
     """NASNetLarge as Keras makes it loads from both formats, every variable in its place."""

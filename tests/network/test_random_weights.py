@@ -55,7 +55,7 @@ def test_wrong_seeds(tiny_cifar: "Reference", source: str) -> None:
         load_weights(source, tiny_cifar.spec)
 
 
-@pytest.mark.parametrize("variant", ["mobile", pytest.param("large", marks=pytest.mark.large)])
+@pytest.mark.parametrize("variant", ["mobile", pytest.param("large", marks=pytest.mark.slow)])
 def test_photographs_stay_apart_and_in_range(variant: str) -> None:
     """Through all cells of a full network, photographs keep activations of order one, and features that differ."""
     import tensorflow as tf

@@ -147,7 +147,7 @@ def test_labels_of_a_card(
     assert load_weights(str(module)).labels == ()
 
 
-@pytest.mark.large
+@pytest.mark.slow
 def test_the_full_network(network_large: "Reference", write_checkpoint: "Writer", tmp_path: Path) -> None:
     """A checkpoint of the published names and shapes loads as it is; each of three faults in it is named."""
     noise = np.random.default_rng(0).standard_normal(2**20, np.float32)

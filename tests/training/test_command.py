@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TINY = Path(__file__).parents[1] / "data" / "oracle" / "tiny_mobile"
 
 
+@pytest.mark.slow
 def test_it_overfits_survives_a_kill_and_is_served(folder: "Folder", tmp_path: Path) -> None:
     """Killed -9 in the middle, the same command goes on; its module, served, knows over 95 % of its own pictures."""
     data, module = folder(("astronaut", "chelsea", "coffee"), count=8), tmp_path / "module"
