@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import subprocess
 import sys
@@ -156,3 +157,33 @@ def test_the_command_takes_them_all(tree: Path, nasfeat: Nasfeat) -> None:
     code, _, err = nasfeat("extract", "photos/*.gif")
     assert code == 2
     assert "no picture fits photos/*.gif" in err
+
+
+def test_a_list_on_stdin_may_come_slowly(tree: Path, threaded_server: FakeFeatureServer) -> None:
+    """Each picture is answered when its path comes, not when there are enough of them."""
+    command = [sys.executable, "-c", "from nasfeat_client.cli import run; run()", "extract", "-", "-o", "-"]
+    environment = os.environ | {"NASFEAT_TARGET": threaded_server.target}
+    with subprocess.Popen(
+        [*command, "--format", "jsonl"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+    ) as process:
+        if not (process.stdin and process.stdout):
+            raise AssertionError("both are pipes")
+        for name in ("photos/b.jpg", "photos/z/c.png"):
+            process.stdin.write(f"{name}\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["name"] == name
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def test_a_reader_that_goes_away_ends_the_run(tree: Path, threaded_server: FakeFeatureServer) -> None:
+    """As `head` does: one line of complaint, and no traceback."""
+    program = f"{sys.executable} -c 'from nasfeat_client.cli import run; run()'"
+    Path("list.txt").write_text("photos/b.jpg\n" * 200)
+    line = f"{program} extract list.txt -o - --format jsonl | head -n 1 | wc -l"
+    environment = os.environ | {"NASFEAT_TARGET": threaded_server.target}
+    done = subprocess.run(["/bin/bash", "-c", line], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    assert "Error: cannot write to stdout: Broken pipe" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

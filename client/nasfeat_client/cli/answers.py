@@ -16,11 +16,23 @@ _FRAMES_PER_MESSAGE = 8
 
 
 def answers(
-    client: FeatureClient, pictures: Iterator[Picture], *, outputs: Sequence[str] = (), top_k: int = 0
+    client: FeatureClient,
+    pictures: Iterator[Picture],
+    *,
+    outputs: Sequence[str] = (),
+    top_k: int = 0,
+    at_hand: bool = True,
 ) -> Generator[tuple[str, Result | ItemError], None, None]:
     """Give the name and the result of each picture, or why it could not be read, in their order.
 
     Pictures are read as fast as they are answered, and no more of them are held than are in flight.
+
+    Args:
+        client: speaks to the server.
+        pictures: to be sent.
+        outputs: the outputs wanted, by name.
+        top_k: how many classes to name.
+        at_hand: the next picture is there as soon as it is asked for; otherwise none waits for others to travel with.
 
     Raises:
         NasfeatError: the stream as a whole failed.
@@ -40,7 +52,8 @@ def answers(
                 waiting.append((picture.name, None))
                 yield image
 
-    options = StreamOptions(outputs=tuple(outputs), top_k=top_k, frames_per_message=_FRAMES_PER_MESSAGE)
+    per_message = _FRAMES_PER_MESSAGE if at_hand else 1
+    options = StreamOptions(outputs=tuple(outputs), top_k=top_k, frames_per_message=per_message)
     with closing(client.stream(images(), options)) as results:
         for result in results:
             yield from _unreadable_first(waiting)

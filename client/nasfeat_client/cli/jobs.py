@@ -10,7 +10,7 @@ import click
 
 from nasfeat_client.cli.answers import answers
 from nasfeat_client.cli.books import Destination, RunBook, picture_book, table_book
-from nasfeat_client.cli.pictures.sources import check_sources, count_of, pictures_of
+from nasfeat_client.cli.pictures.sources import STDIN, check_sources, count_of, pictures_of
 from nasfeat_client.cli.progress import Progress, shown_progress
 from nasfeat_client.cli.report import print_classes, print_summary
 from nasfeat_client.cli.session import Session, described_model
@@ -42,7 +42,9 @@ def extract(session: Session, sources: Sequence[str], destination: Destination, 
         pictures = book.remaining(pictures_of(sources))
         with shown_progress(None, quiet=session.as_json, done=book.done) as progress:
             _count_meanwhile(sources, progress)
-            with closing(answers(client, pictures, outputs=destination.outputs)) as outcomes:
+            # Somebody may be typing there.
+            at_hand = STDIN not in sources
+            with closing(answers(client, pictures, outputs=destination.outputs, at_hand=at_hand)) as outcomes:
                 gathered = tally(outcomes, progress, book)
             return _finish(session, gathered, model, book, progress)
 

@@ -21,7 +21,7 @@ from nasfeat_client.cli.pictures.archives import (
 from nasfeat_client.cli.pictures.picture import Picture, file_picture, is_picture
 
 _LIST_SUFFIXES = (".list", ".lst", ".txt")
-_STDIN = "-"
+STDIN = "-"
 # Where tar writes its name in a header, and how compressed files begin.
 _TAR_NAME_AT, _TAR_NAME = 257, b"ustar"
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
@@ -43,7 +43,7 @@ def pictures_of(sources: Sequence[str]) -> Iterator[Picture]:
 
 def _pictures_of(source: str) -> Iterator[Picture]:
     path = Path(source)
-    if source == _STDIN:
+    if source == STDIN:
         yield from _from_stdin()
     elif path.is_dir():
         yield from map(file_picture, _below(source))
@@ -67,7 +67,7 @@ def check_sources(sources: Sequence[str]) -> None:
     """
     for source in filter(_is_pattern, sources):
         _matching(source)
-    if sources.count(_STDIN) > 1:
+    if sources.count(STDIN) > 1:
         raise click.UsageError("stdin can be read once")
 
 
@@ -85,7 +85,7 @@ def count_of(sources: Sequence[str]) -> int | None:
 def _count_of(source: str) -> int | None:
     path = Path(source)
     try:
-        if source == _STDIN or source.endswith(TAR_SUFFIXES):
+        if source == STDIN or source.endswith(TAR_SUFFIXES):
             return None
         if path.is_dir():
             return sum(1 for _ in _below(source))
