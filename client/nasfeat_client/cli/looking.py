@@ -121,7 +121,7 @@ def timeline(table: Path, output: Path, sensitivity: float, column: str | None, 
         change = change_of(features, sensitivity=sensitivity)
     if not len(change.times_s):
         raise click.ClickException(f"{table} has no frames")
-    write_timeline(output, change, title=f"{table.name}: {len(change.times_s)} frames, {len(change.cuts)} cuts")
+    write_timeline(output, change, title=f"{table.name}: frames {len(change.times_s)}, cuts {len(change.cuts)}")
     times = change.times_s[list(change.cuts)].tolist()
     if as_json:
         click.echo(json.dumps({"output": str(output), "frames": len(change.times_s), "cuts_s": times}, indent=2))
