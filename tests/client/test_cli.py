@@ -63,6 +63,7 @@ def test_json_is_one_document(nasfeat: Nasfeat, threaded_server: FakeFeatureServ
     assert document == {
         "output": "features.parquet",
         "done_before": 0,
+        "failed_before": 0,
         "images": 2,
         "succeeded": 1,
         "failed": 1,

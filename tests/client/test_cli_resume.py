@@ -81,9 +81,10 @@ def test_a_run_that_lost_its_server_is_gone_on_with(
     threaded_server.script = Script()
     before = len(threaded_server.seen.frame_ids)
     code, out, _ = nasfeat("extract", "list.txt", "--json")
-    assert code == 0
+    # As of a run that nothing disturbed: not every picture has features.
+    assert code == 1
     summary = json.loads(out)
-    assert (summary["done_before"], summary["succeeded"]) == (6, 4)
+    assert (summary["done_before"], summary["failed_before"], summary["succeeded"]) == (6, 1, 4)
     assert len(threaded_server.seen.frame_ids) - before == 4
     _check(pictures)
     assert Path("features.parquet").read_bytes() == undisturbed
@@ -160,7 +161,10 @@ def test_a_server_that_fails_every_image_ends_the_run(
     assert "16 images in a row failed, the last one: no replica has been up for 60 s" in err
     assert "20 images are kept" in err
     threaded_server.script = Script()
-    assert nasfeat("extract", "many.txt")[0] == 0
+    code, out, _ = nasfeat("extract", "many.txt")
+    assert code == 1
+    assert "20 extracted, 20 done before (1 failed) in " in out
+    assert out.endswith("wrote features.parquet, errors in features.parquet.errors.jsonl\n")
     assert pq.read_table("features.parquet").num_rows == 39
 
 

@@ -47,10 +47,11 @@ class RunBook(Protocol):
 
     Attributes:
         done: images that runs before have accounted for.
-        rows: images with a row by now.
+        failed: those of them that failed.
     """
 
     done: int
+    failed: int
 
     @property
     def rows(self) -> int:
@@ -86,6 +87,7 @@ class TableBook:
     destination: Destination
     cells: Callable[[str, Result], Mapping[str, Cell]]
     done: int = 0
+    failed: int = 0
     rows: int = 0
     _errors: list[ItemError] = field(default_factory=list)
 
@@ -117,6 +119,7 @@ class PartsBook:
 
     def __init__(self, parts: Parts, destination: Destination) -> None:
         self.done = parts.inputs
+        self.failed = sum(len(record.errors) for record in parts.records)
         self._parts = parts
         self._destination = destination
 

@@ -21,33 +21,37 @@ from nasfeat_client.types import ModelIdentity, ModelInfo
 _MEAN = "/mean"
 
 
-def print_summary(tally: Tally, identity: ModelIdentity, output: Path | None, *, done: int, as_json: bool) -> None:
+def print_summary(
+    tally: Tally, identity: ModelIdentity, output: Path | None, *, before: tuple[int, int], as_json: bool
+) -> None:
     """Print a run's outcome on stdout, or on stderr if the table goes there.
 
     Args:
         tally: what became of the images of this run.
         identity: the model.
         output: the table; None if there is none.
-        done: images that runs before have accounted for.
+        before: images that runs before have accounted for, and how many of them failed.
         as_json: print one JSON document.
     """
+    done, failed = before
     if as_json:
-        document = {"output": output and str(output), "done_before": done, **_outcome(tally, identity)}
+        counts = {"done_before": done, "failed_before": failed}
+        document = {"output": output and str(output), **counts, **_outcome(tally, identity)}
         click.echo(json.dumps(document, indent=2))
         return
     on_stdout = output == STDOUT
     written = "wrote nothing" if output is None else f"wrote {'to stdout' if on_stdout else output}"
-    if tally.failed and output and not on_stdout:
+    if (tally.failed or failed) and output and not on_stdout:
         written += f", errors in {errors_path(output)}"
     failures = f", {tally.failed} failed" if tally.failed else ""
     failures += f", {tally.dropped} dropped for newer ones" if tally.dropped else ""
-    before = f", {done} done before" if done else ""
+    earlier = f", {done} done before" + f" ({failed} failed)" * (failed > 0) if done else ""
     rate = (tally.succeeded + tally.failed) / tally.elapsed_s
     if tally.ages_s:
         median_s, p99_s = np.percentile(tally.ages_s, (50, 99))
         click.echo(f"Age of the results: median {median_s:.3f} s, 99 of 100 under {p99_s:.3f} s", err=on_stdout)
     click.echo(
-        f"{tally.succeeded} extracted{failures}{before} in {tally.elapsed_s:.1f} s ({rate:.1f}/s): {written}",
+        f"{tally.succeeded} extracted{failures}{earlier} in {tally.elapsed_s:.1f} s ({rate:.1f}/s): {written}",
         err=on_stdout,
     )
 
