@@ -11,19 +11,23 @@ _OF_THIS_MACHINE = ("localhost:", "127.", "[::1]", "ipv4:127.", "ipv6:[::1]", "u
 
 
 def open_channel(target: str, config: ClientConfig) -> grpc.aio.Channel:
-    """Prepare a connection for the running event loop; it is made by the first call.
-
-    Raises:
-        ValueError: a token would leave this machine in the clear.
-    """
+    """Prepare a connection for the running event loop; it is made by the first call."""
     options, compression = _options(config), config.compression.value
     if config.tls:
         tls = config.tls
         credentials = grpc.ssl_channel_credentials(tls.root_certificates, tls.private_key, tls.certificate_chain)
         return grpc.aio.secure_channel(target, credentials, options=options, compression=compression)
-    if config.token and not target.startswith(_OF_THIS_MACHINE):
-        raise ValueError(f"a token would travel to {target} in the clear; set tls, or speak to a proxy on this machine")
     return grpc.aio.insecure_channel(target, options=options, compression=compression)
+
+
+def check_secrecy(target: str, config: ClientConfig) -> None:
+    """Do nothing if what is secret stays so.
+
+    Raises:
+        ValueError: a token would leave this machine in the clear.
+    """
+    if config.token and not config.tls and not target.startswith(_OF_THIS_MACHINE):
+        raise ValueError(f"a token would travel to {target} in the clear; use TLS, or a proxy on this machine")
 
 
 def metadata_of(config: ClientConfig) -> tuple[tuple[str, str], ...]:

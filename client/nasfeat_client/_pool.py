@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2_grpc
-from nasfeat_client._channel import metadata_of, open_channel
+from nasfeat_client._channel import check_secrecy, metadata_of, open_channel
 from nasfeat_client._forks import note_use
 from nasfeat_client._status import error_of
 from nasfeat_client.config import ClientConfig
@@ -107,6 +107,8 @@ class Pool:
     ) -> None:
         if not targets:
             raise ValueError("there is no target; give one or more of the form host:port")
+        for target in targets:
+            check_secrecy(target, config)
         self._config = config
         self._clock = clock
         self._shuffle = shuffle

@@ -1,7 +1,10 @@
 """How clients connect: TLS, tokens, compression, several connections."""
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -44,7 +47,7 @@ class _Secured:
         add_FeatureServiceServicer_to_server(
             FakeServicer(Served(model=FAKE_MODEL, script=Script(), seen=Seen())), server
         )
-        own = self.authority.issue_cert("nasfeat.test")
+        own = self.authority.issue_cert("nasfeat.test", "localhost")
         pair = (own.private_key_pem.bytes(), b"".join(one.bytes() for one in own.cert_chain_pems))
         credentials = grpc.ssl_server_credentials([pair], self.authority.cert_pem.bytes(), require_client_auth=True)
         self.target = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
@@ -104,9 +107,8 @@ async def test_who_is_not_trusted_is_not_spoken_to(secured: _Secured, changes: d
 
 async def test_a_token_does_not_travel_in_the_clear() -> None:
     """It is refused before anything is sent, unless the target is on this machine."""
-    async with AsyncFeatureClient("nasfeat.example:50051", config=ClientConfig(token=_TOKEN)) as client:
-        with pytest.raises(ValueError, match=r"a token would travel to nasfeat\.example:50051 in the clear; set tls"):
-            await client.model()
+    with pytest.raises(ValueError, match=r"a token would travel to nasfeat\.example:50051 in the clear; use TLS"):
+        AsyncFeatureClient(["localhost:1", "nasfeat.example:50051"], config=ClientConfig(token=_TOKEN))
     async with (
         FakeFeatureServer() as server,
         AsyncFeatureClient(server.target, config=ClientConfig(token=_TOKEN)) as client,
@@ -163,3 +165,38 @@ def test_a_client_needs_a_connection() -> None:
     with pytest.raises(ValueError, match="connections is 0"):
         ClientConfig(connections=0)
     assert str(Pool(["a:1", "b:1"], ClientConfig(connections=2))) == "a:1, b:1"
+
+
+async def test_the_command_speaks_tls(secured: _Secured, tmp_path: Path) -> None:
+    """With the files that its options name, and the token of another; what does not fit together is wrong usage."""
+    tls = secured.tls()
+    paths = {}
+    for name, content in (
+        ("ca", tls.root_certificates),
+        ("cert", tls.certificate_chain),
+        ("key", tls.private_key),
+        ("token", f"{_TOKEN}\n".encode()),
+    ):
+        paths[name] = tmp_path / name
+        paths[name].write_bytes(content or b"")
+    target = secured.target.replace("127.0.0.1", "localhost")
+    files = ["--tls-ca", paths["ca"], "--tls-cert", paths["cert"], "--tls-key", paths["key"]]
+
+    async def model(*options: object) -> tuple[int | None, str]:
+        program = (sys.executable, "-c", "from nasfeat_client.cli import run; run()")
+        command = [*program, "model", "--target", target, *map(str, options)]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        printed, complained = await process.communicate()
+        return process.returncode, (printed + complained).decode()
+
+    code, said = await model(*files, "--token-file", paths["token"], "--json")
+    assert code == 0, said
+    assert json.loads(said)["identity"]["name"] == "fake"
+    assert secured.listener.metadata[-1]["authorization"] == f"Bearer {_TOKEN}"
+    code, said = await model(*files[:4])
+    assert (code, "--tls-cert and --tls-key are given together" in said) == (2, True)
+    target = "nasfeat.example:1"
+    code, said = await model("--token-file", paths["token"])
+    assert (code, "a token would travel to nasfeat.example:1 in the clear" in said) == (2, True)

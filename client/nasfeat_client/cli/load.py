@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nasfeat_client._client import AsyncFeatureClient
+from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import NasfeatError
 from nasfeat_client.images import Frame, Image
 from nasfeat_client.result import Result
@@ -118,7 +119,9 @@ class Measured:
         }
 
 
-async def run_load(target: Sequence[str], plan: Plan, images: list[Image], measured: Measured) -> None:
+async def run_load(
+    target: Sequence[str], plan: Plan, images: list[Image], measured: Measured, config: ClientConfig | None = None
+) -> None:
     """Put the load of `plan` on servers; counts into `measured` as it goes.
 
     Args:
@@ -126,9 +129,10 @@ async def run_load(target: Sequence[str], plan: Plan, images: list[Image], measu
         plan: the load.
         images: sent in turn; each stream begins elsewhere.
         measured: see there.
+        config: how to speak to them.
     """
     began_at = time.monotonic()
-    async with AsyncFeatureClient(target) as client, asyncio.TaskGroup() as tasks:
+    async with AsyncFeatureClient(target, config=config) as client, asyncio.TaskGroup() as tasks:
         for number in range(plan.streams):
             stream = _Stream(plan, images[number % len(images) :] + images[: number % len(images)], number, measured)
             tasks.create_task(stream.run(client, began_at))

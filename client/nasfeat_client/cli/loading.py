@@ -16,7 +16,7 @@ from rich.table import Table
 from nasfeat_client.cli.load import Measured, Plan, run_load
 from nasfeat_client.cli.options import with_session
 from nasfeat_client.cli.pictures.sources import check_sources, pictures_of
-from nasfeat_client.cli.session import Session, described_model
+from nasfeat_client.cli.session import Session, described_model, taken
 from nasfeat_client.cli.tables.place import explained, reserved
 from nasfeat_client.images import Image
 from nasfeat_client.types import ModelInfo, OverloadPolicy, Priority, StreamOptions
@@ -83,7 +83,7 @@ def load(sources: tuple[str, ...], report: Path | None, **options: Any) -> int:
     of the network's size, which cost no decoding. With a rate, latency counts from when a frame was due: time that it
     waited for room to be sent is in it. The exit code is 1 if any frame failed.
     """
-    session = Session(**{name: options.pop(name) for name in ("target", "timeout_s", "as_json")})
+    session, options = taken(options)
     with session.client() as client:
         model = described_model(client)
     plan = _plan(**options)
@@ -140,7 +140,7 @@ def _noise(model: ModelInfo, plan: Plan) -> list[Image]:
 
 async def _shown(session: Session, plan: Plan, images: list[Image], measured: Measured) -> None:
     """Run the load, with a table of what it does for people at a terminal."""
-    running = asyncio.create_task(run_load(session.target.split(","), plan, images, measured))
+    running = asyncio.create_task(run_load(session.targets, plan, images, measured, session.config()))
     console = Console(stderr=True)
     if session.as_json or not console.is_terminal:
         await running

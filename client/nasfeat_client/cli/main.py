@@ -12,7 +12,7 @@ from nasfeat_client.cli.loading import load
 from nasfeat_client.cli.looking import search, similar, timeline
 from nasfeat_client.cli.options import key_values, rate, with_destination, with_session
 from nasfeat_client.cli.pushing import push
-from nasfeat_client.cli.session import Session
+from nasfeat_client.cli.session import Session, taken
 from nasfeat_client.cli.tables.formats import STDOUT, format_of
 from nasfeat_client.errors import NasfeatError
 
@@ -124,7 +124,7 @@ def video(source: str, output: Path, table_format: str | None, outputs: tuple[st
         from nasfeat_client.cli.sources import Reading, opened  # noqa: PLC0415 - it needs the video extra
     except ModuleNotFoundError as error:
         raise click.ClickException(f"videos need the video extra: pip install 'nasfeat[video]' ({error})") from error
-    session = Session(**{name: options.pop(name) for name in ("target", "timeout_s", "as_json")})
+    session, options = taken(options)
     destination = _destination(output, table_format, outputs, as_json=session.as_json)
     reading = Reading(input_format=options.pop("input_format"), options=options.pop("input_options"))
     return jobs.video(session, opened(source, reading=reading, **options), destination)

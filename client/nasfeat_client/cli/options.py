@@ -9,6 +9,7 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
 _SESSION = (
     click.option(
         "-t",
@@ -28,6 +29,13 @@ _SESSION = (
         show_default=True,
         help="Seconds that a call, or the opening of a stream, may take.",
     ),
+    click.option(
+        "--tls", is_flag=True, help="Speak TLS, and trust whom gRPC trusts; the other --tls options imply it."
+    ),
+    click.option("--tls-ca", type=_PEM, help="Who is trusted to sign the server's certificate, PEM."),
+    click.option("--tls-cert", type=_PEM, help="The client's own certificate, PEM; with --tls-key."),
+    click.option("--tls-key", type=_PEM, help="Its key, PEM."),
+    click.option("--token-file", type=_PEM, help="A file with the token to send.  [default: what NASFEAT_TOKEN has]"),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and no progress."),
 )
 _DESTINATION = (

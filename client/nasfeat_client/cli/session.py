@@ -1,31 +1,78 @@
 """What every command is told of the server and of its own output."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import click
 
-from nasfeat_client.config import ClientConfig
+from nasfeat_client.config import ClientConfig, TlsConfig
 from nasfeat_client.sync import FeatureClient
 from nasfeat_client.types import ModelInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Where the server is and how to talk to the user.
+    """Where the server is and how to talk to it, and to the user.
 
     Attributes:
         target: "host:port", or several with commas between them.
         timeout_s: seconds that a call may take.
+        tls: speak TLS.
+        tls_ca: whom to trust; None means whom gRPC trusts.
+        tls_cert: the client's own certificate.
+        tls_key: its key.
+        token_file: has the token to send; None takes what NASFEAT_TOKEN has.
         as_json: print one JSON document and no progress.
     """
 
     target: str
     timeout_s: float
-    as_json: bool
+    tls: bool = False
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    token_file: Path | None = None
+    as_json: bool = False
+
+    @property
+    def targets(self) -> list[str]:
+        """Each of the servers."""
+        return self.target.split(",")
+
+    def config(self) -> ClientConfig:
+        """Give the client's configuration.
+
+        Raises:
+            click.UsageError: the options contradict each other.
+        """
+        token = self.token_file.read_text().strip() if self.token_file else os.environ.get("NASFEAT_TOKEN")
+        files = (self.tls_ca, self.tls_cert, self.tls_key)
+        tls = None
+        try:
+            if self.tls or any(files):
+                ca, cert, key = (path.read_bytes() if path else None for path in files)
+                tls = TlsConfig(root_certificates=ca, certificate_chain=cert, private_key=key)
+        except ValueError:
+            raise click.UsageError("--tls-cert and --tls-key are given together or not at all") from None
+        return ClientConfig(call_timeout_s=self.timeout_s, tls=tls, token=token or None)
 
     def client(self) -> FeatureClient:
         """Make a client for the server."""
-        return FeatureClient(self.target.split(","), config=ClientConfig(call_timeout_s=self.timeout_s))
+        config = self.config()
+        try:
+            return FeatureClient(self.targets, config=config)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+
+def taken(options: Mapping[str, Any]) -> tuple[Session, dict[str, Any]]:
+    """Take a session's options out of a command's; gives the session and the others."""
+    names = {field.name for field in fields(Session)}
+    own = {name: value for name, value in options.items() if name in names}
+    return Session(**own), {name: value for name, value in options.items() if name not in names}
 
 
 def described_model(client: FeatureClient) -> ModelInfo:
