@@ -1,8 +1,8 @@
 """Rows as Arrow has them, and Arrow's own formats: a file, or a stream that others read as it comes."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -68,17 +68,21 @@ def batch_of(rows: Sequence[Row], schema: Any) -> Any:
     return pa.record_batch(columns, schema)
 
 
-class ArrowTable:
-    """Arrow's IPC format. To a stream every row goes at once; a file has them in larger batches.
+class BatchTable:
+    """A table that is written a batch of rows at a time, the identity in its schema's metadata.
 
     Args:
-        file: where it is written.
-        place: the file's; None of a stream.
+        opened: opens what writes batches of a schema.
+        place: the file's; None of a stream, to which every row goes at once.
+        flush: sends what was written on its way.
     """
 
-    def __init__(self, file: IO[bytes], place: Place | None) -> None:
-        self._file = file
+    def __init__(
+        self, opened: Callable[[Any], Any], place: Place | None, flush: Callable[[], None] = lambda: None
+    ) -> None:
+        self._opened = opened
         self._place = place
+        self._flush = flush
         self._likeness = Likeness()
         self._writer: Any = None
         self._schema: Any = None
@@ -87,29 +91,38 @@ class ArrowTable:
     def add(self, row: Row) -> None:
         """Take a row; see `Table.add`."""
         self._likeness.check(row)
-        with explained(self._place.path if self._place else "to stdout"):
-            if not self._writer:
-                self._schema = schema_of(row)
-                self._writer = (pa.ipc.new_file if self._place else pa.ipc.new_stream)(self._file, self._schema)
-            self._rows.append(row)
-            if not self._place or is_full(self._rows):
-                self._write()
+        self._rows.append(row)
+        if not self._place or is_full(self._rows):
+            self._write()
 
     def finish(self) -> None:
         """See `Table.finish`."""
-        with explained(self._place.path if self._place else "to stdout"):
-            self._write()
-            if self._writer:
-                self._writer.close()
-            self._file.flush()
+        self._write()
+        self.close()
         if self._place:
             self._place.fill()
 
+    def close(self) -> None:
+        """Let go of the file, finished or not; may be called again."""
+        writer, self._writer = self._writer, None
+        if writer:
+            with self._explained():
+                writer.close()
+                self._flush()
+
     def _write(self) -> None:
-        if self._rows:
+        if not self._rows:
+            return
+        with self._explained():
+            if not self._writer:
+                self._schema = schema_of(self._rows[0])
+                self._writer = self._opened(self._schema)
             self._writer.write_batch(batch_of(self._rows, self._schema))
-            self._file.flush()
+            self._flush()
         self._rows = []
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self._place.path if self._place else "to stdout")
 
 
 _FULL_ROWS, _FULL_BYTES = 1024, 32 * 2**20
@@ -126,11 +139,22 @@ def rows_in_full(row_bytes: int) -> int:
 
 
 @contextmanager
-def arrow_table(path: Path) -> Iterator[ArrowTable]:
-    """Open a table that will be at `path`.
+def arrow_table(path: Path) -> Iterator[BatchTable]:
+    """Open a table in Arrow's file format that will be at `path`.
 
     Raises:
         click.ClickException: it cannot be written.
     """
-    with reserved(path) as place, place.temporary.open("wb") as file:
-        yield ArrowTable(file, place)
+    with (
+        reserved(path) as place,
+        place.temporary.open("wb") as file,
+        closing(BatchTable(lambda schema: pa.ipc.new_file(file, schema), place)) as table,
+    ):
+        yield table
+
+
+@contextmanager
+def arrow_stream(file: IO[bytes]) -> Iterator[BatchTable]:
+    """Open a table in Arrow's stream format that goes to `file`, for others to read as it comes."""
+    with closing(BatchTable(lambda schema: pa.ipc.new_stream(file, schema), None, file.flush)) as table:
+        yield table

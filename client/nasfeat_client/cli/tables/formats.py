@@ -2,13 +2,13 @@
 
 import enum
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
 
-from nasfeat_client.cli.tables.arrow import ArrowTable, arrow_table
+from nasfeat_client.cli.tables.arrow import arrow_stream, arrow_table
 from nasfeat_client.cli.tables.lines import LinesTable, lines_table
 from nasfeat_client.cli.tables.npz import npz_table
 from nasfeat_client.cli.tables.parquet import parquet_table
@@ -71,7 +71,6 @@ def opened_table(output: Path, table_format: TableFormat) -> AbstractContextMana
     return _on_stdout(table_format) if output == STDOUT else _OPEN[table_format](output)
 
 
-@contextmanager
-def _on_stdout(table_format: TableFormat) -> Iterator[Table]:
-    table = LinesTable if table_format is TableFormat.JSONL else ArrowTable
-    yield table(sys.stdout.buffer, None)
+def _on_stdout(table_format: TableFormat) -> AbstractContextManager[Table]:
+    stdout = sys.stdout.buffer
+    return nullcontext(LinesTable(stdout, None)) if table_format is TableFormat.JSONL else arrow_stream(stdout)
