@@ -102,6 +102,8 @@ def test_ctrl_c_keeps_what_was_done(
         _, err = process.communicate()
     assert process.returncode == 130
     assert err.strip().endswith("Interrupted.")
+    # Whatever had been answered by then.
+    assert ("images are kept in features.parquet.parts" in err) == _FOLDER.exists()
     threaded_server.script = Script()
     _, out, _ = nasfeat("extract", "list.txt", "--json")
     summary = json.loads(out)

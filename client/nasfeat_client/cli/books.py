@@ -160,14 +160,18 @@ class PartsBook:
         """See `RunBook.finish`; a run that ended early leaves its parts to the next."""
         self._parts.complete_part()
         if not complete:
-            if self._parts.records:
-                kept = f"{self._parts.inputs} images are kept in {self._parts.folder}"
-                click.echo(f"{kept}; the same command goes on from there", err=True)
+            self.tell_kept()
             return None
         progress.start("writing", len(self._parts.records))
         rows = self.rows
         self._parts.merge(progress.advance)
         return self._destination.path if rows else None
+
+    def tell_kept(self) -> None:
+        """Tell the user what the next run goes on from."""
+        if self._parts.records:
+            kept = f"{self._parts.inputs} images are kept in {self._parts.folder}"
+            click.echo(f"{kept}; the same command goes on from there", err=True)
 
 
 def picture_book(destination: Destination, *, restart: bool) -> AbstractContextManager[RunBook]:
@@ -181,7 +185,13 @@ def picture_book(destination: Destination, *, restart: bool) -> AbstractContextM
 def _parts_book(destination: Destination, *, restart: bool) -> Iterator[RunBook]:
     settings = {"outputs": list(destination.outputs)}
     with opened_parts(destination.path, settings=settings, restart=restart) as parts:
-        yield PartsBook(parts, destination)
+        book = PartsBook(parts, destination)
+        try:
+            yield book
+        except KeyboardInterrupt:
+            parts.complete_part()
+            book.tell_kept()
+            raise
 
 
 @contextmanager
