@@ -51,6 +51,21 @@ def test_every_option_named_exists() -> None:
     assert all(option in told for option in named)
 
 
+def test_every_option_of_the_command_s_page_exists() -> None:
+    """Each `--option` of docs/COMMAND.md is one of the command's."""
+    program = Path(sys.executable).with_name("nasfeat")
+    commands = ("extract", "classify", "video", "model", "similar", "search", "timeline", "push", "load")
+    helps = [
+        subprocess.run([program, command, "--help"], capture_output=True, text=True, check=True) for command in commands
+    ]
+    told = " ".join(done.stdout for done in helps)
+    page = (_ROOT / "docs" / "COMMAND.md").read_text()
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page))
+    assert len(named) > 15
+    assert named <= set(re.findall(r"--[a-z][a-z-]+", told))
+    assert set(re.findall(r"nasfeat ([a-z]+)", page)) <= {*commands}
+
+
 async def test_every_metric_named_exists() -> None:
     """Each metric of the paragraph on Prometheus is in the server's registry."""
     paragraph = _README.split("Prometheus metrics begin with `nasfeat_`:")[1].split("Health checks")[0]
