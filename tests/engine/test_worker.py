@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -125,11 +126,13 @@ def test_a_batch_is_begun_while_the_one_before_is_on_the_device(engine: _Engine,
     replica.order(1)
     assert engine.second.wait(10)
     assert engine.begun == [0, 1]
+    # As long as a batch may take on a device.
+    time.sleep(0.3)
     engine.gate.set()
     first, second = replica.hear(), replica.hear()
-    assert first["done"] >= 0
+    assert first["done"] >= 0.3
     # The time beside the first is not counted twice: the gate was opened for both at once.
-    assert second["done"] <= first["done"]
+    assert second["done"] < first["done"] / 2
     for slot in (0, 1):
         values = np.frombuffer(replica.arena.take_results(slot, 4 * 768), np.float32)
         np.testing.assert_array_equal(values, fingerprint(replica.arena.images[slot : slot + 1], 768)[0])
