@@ -130,6 +130,9 @@ def test_stdout_is_an_arrow_stream(nasfeat: Nasfeat, threaded_server: FakeFeatur
     assert b"2 extracted, 1 failed in " in done.stderr
     assert b"wrote to stdout" in done.stderr
     assert not list(Path().glob("*.jsonl"))
+    nothing = _piped("extract", "none.jpg", "-o", "-", target=threaded_server.target)
+    assert (nothing.returncode, nothing.stdout) == (1, b"")
+    assert b"wrote nothing" in nothing.stderr
 
 
 def test_stdout_may_be_json_lines(nasfeat: Nasfeat, threaded_server: FakeFeatureServer) -> None:

@@ -46,10 +46,12 @@ class RunBook(Protocol):
     """The outcomes of one run, or of several that go on from each other.
 
     Attributes:
+        destination: where it is written.
         done: images that runs before have accounted for.
         failed: those of them that failed.
     """
 
+    destination: Destination
     done: int
     failed: int
 
@@ -121,7 +123,7 @@ class PartsBook:
         self.done = parts.inputs
         self.failed = sum(len(record.errors) for record in parts.records)
         self._parts = parts
-        self._destination = destination
+        self.destination = destination
 
     @property
     def rows(self) -> int:
@@ -130,7 +132,7 @@ class PartsBook:
 
     def keep(self, name: str, result: Result) -> None:
         """See `RunBook.keep`."""
-        self._parts.add(name, self._destination.row(result, name_cells(name, result)))
+        self._parts.add(name, self.destination.row(result, name_cells(name, result)))
 
     def fail(self, error: ItemError) -> None:
         """See `RunBook.fail`."""
@@ -165,7 +167,7 @@ class PartsBook:
         progress.start("writing", len(self._parts.records))
         rows = self.rows
         self._parts.merge(progress.advance)
-        return self._destination.path if rows else None
+        return self.destination.path if rows else None
 
     def tell_kept(self) -> None:
         """Tell the user what the next run goes on from."""

@@ -137,5 +137,12 @@ def _finish(session: Session, gathered: Tally, model: ModelInfo, book: RunBook, 
     if not (gathered.stopped_by or gathered.succeeded or gathered.failed or gathered.dropped or book.done):
         raise click.ClickException("there are no pictures")
     output = book.finish(progress, complete=not gathered.stopped_by)
-    print_summary(gathered, model.identity, output, before=(book.done, book.failed), as_json=session.as_json)
+    print_summary(
+        gathered,
+        model.identity,
+        output,
+        before=(book.done, book.failed),
+        on_stdout=book.destination.on_stdout,
+        as_json=session.as_json,
+    )
     return int(not gathered.all_well or book.failed > 0)

@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from nasfeat_client.cli.tables.errors import errors_path
-from nasfeat_client.cli.tables.formats import STDOUT
 from nasfeat_client.cli.tally import Tally
 from nasfeat_client.result import Classification
 from nasfeat_client.types import ModelIdentity, ModelInfo
@@ -22,7 +21,13 @@ _MEAN = "/mean"
 
 
 def print_summary(
-    tally: Tally, identity: ModelIdentity, output: Path | None, *, before: tuple[int, int], as_json: bool
+    tally: Tally,
+    identity: ModelIdentity,
+    output: Path | None,
+    *,
+    before: tuple[int, int],
+    on_stdout: bool,
+    as_json: bool,
 ) -> None:
     """Print a run's outcome on stdout, or on stderr if the table goes there.
 
@@ -31,6 +36,7 @@ def print_summary(
         identity: the model.
         output: the table; None if there is none.
         before: images that runs before have accounted for, and how many of them failed.
+        on_stdout: the table goes there, even if it came to nothing.
         as_json: print one JSON document.
     """
     done, failed = before
@@ -39,7 +45,6 @@ def print_summary(
         document = {"output": output and str(output), **counts, **_outcome(tally, identity)}
         click.echo(json.dumps(document, indent=2))
         return
-    on_stdout = output == STDOUT
     written = "wrote nothing" if output is None else f"wrote {'to stdout' if on_stdout else output}"
     if (tally.failed or failed) and output and not on_stdout:
         written += f", errors in {errors_path(output)}"
