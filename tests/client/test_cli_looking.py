@@ -96,6 +96,9 @@ def test_search_refuses_what_does_not_compare(
     nasfeat: Nasfeat, threaded_server: FakeFeatureServer, colours: list[str]
 ) -> None:
     """Vectors of other weights, tables without vectors, and files that are no tables."""
+    code, _, err = nasfeat("search", "features.parquet", "in")
+    assert code == 1
+    assert "in has more pictures than 1" in err
     identity = dataclasses.replace(FAKE_MODEL.identity, weights_digest="sha256:other")
     threaded_server.model = dataclasses.replace(FAKE_MODEL, identity=identity)
     code, _, err = nasfeat("search", "features.parquet", colours[0])

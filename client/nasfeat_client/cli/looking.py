@@ -77,7 +77,7 @@ def search(table: Path, query: str, top_k: int, output: Path | None, column: str
     opened = Session(**session)
     with closing(FeatureTable(table, column)) as features, opened.client() as client:
         features.check_model(described_model(client).identity)
-        _, vectors = _vectors_of(client, (query,))
+        _, vectors = _vectors_of(client, (query,), most=1)
         found = features.most_like(vectors[0], top_k)
     if output:
         tiles = [Tile(name=one.label, lines=(one.label, f"{one.cosine:.4f}")) for one in found]
@@ -132,7 +132,9 @@ def timeline(table: Path, output: Path, sensitivity: float, column: str | None, 
     return 0
 
 
-def _vectors_of(client: FeatureClient, sources: Sequence[str]) -> tuple[list[str], Vectors]:
+def _vectors_of(
+    client: FeatureClient, sources: Sequence[str], *, most: int = _MOST_COMPARED
+) -> tuple[list[str], Vectors]:
     """Extract the features of a few pictures: their names, and float32 [n, length].
 
     Raises:
@@ -147,8 +149,10 @@ def _vectors_of(client: FeatureClient, sources: Sequence[str]) -> tuple[list[str
                 raise click.ClickException(f"{name}: {outcome.message}")
             if outcome.error:
                 raise click.ClickException(f"{name}: {outcome.error.message}")
-            if len(names) == _MOST_COMPARED:
-                raise click.ClickException(f"these are more than {_MOST_COMPARED} pictures; extract them into a table")
+            if len(names) == most:
+                raise click.ClickException(
+                    f"{' '.join(sources)} has more pictures than {most}; extract them into a table"
+                )
             names.append(name)
             vectors.append(outcome.vector)
     if not names:
