@@ -102,7 +102,7 @@ class Measured:
         succeeded = self.outcomes["ok"]
         options = {name: value for name, value in asdict(plan.options).items() if value}
         return {
-            "began_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "plan": asdict(plan)
             | {"options": {name: getattr(value, "name", value) for name, value in options.items()}},
             "sent": self.sent,

@@ -49,7 +49,7 @@ def zip_pictures(archive: Path) -> Iterator[Picture]:
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            for name in zip_names(archive):
+            for name in filter(is_picture, opened.namelist()):
                 yield Picture(name=f"{archive}/{name}", read=_zip_reader(opened, name))
     except (zipfile.BadZipFile, OSError) as error:
         raise _unreadable(archive, error) from error
