@@ -97,6 +97,7 @@ class ServerConfig:
         outage_s: seconds without any replica after which the images that wait are given up.
         single_flight: compute an image once while the same image is on its way.
         cache_bytes: recent results to keep for images that come again; 0 keeps none.
+        control: the socket on which the operator gives orders; None has none.
     """
 
     variant: str | None = None
@@ -125,6 +126,7 @@ class ServerConfig:
     outage_s: float = 60.0
     single_flight: bool = True
     cache_bytes: int = 0
+    control: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, all at once.

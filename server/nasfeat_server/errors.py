@@ -80,5 +80,9 @@ class ConfigurationError(Exception):
     """The server cannot start as it was told to; the message says which setting, and what is allowed."""
 
 
+class ReloadError(Exception):
+    """An operator's order about the versions of the model cannot be carried out; what is served stays as it is."""
+
+
 class WeightsError(ConfigurationError):
     """The weights cannot be had, or are not those of the network asked for."""

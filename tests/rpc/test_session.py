@@ -16,7 +16,7 @@ from nasfeat_server.errors import ShuttingDownError
 from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.rpc.convert import StreamTerms
 from nasfeat_server.rpc.decoding import Decoding
-from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.frames import FramePath, Standing
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.rpc.outputs import Selection
 from nasfeat_server.rpc.payload import Received
@@ -57,6 +57,7 @@ def _path(log: EventLog) -> FramePath:
         sharing=Sharing(cache=None, max_bytes=0),
         digest_key=bytes(32),
         observer=log,
+        standing=Standing(),
     )
 
 

@@ -14,7 +14,14 @@ from nasfeat_server.telemetry.prometheus import PrometheusObserver
 def test_the_metrics_are_found_under_their_names() -> None:
     """Frames by outcome, gauges, replicas, deaths, batches and calls come through as they were observed."""
     observer = PrometheusObserver()
-    observer.watch(devices=("cpu:0",), capacity=8, depth=lambda: 3, slots_in_use=lambda: 4, cache_bytes=lambda: 0)
+    observer.watch(
+        devices=("cpu:0",),
+        is_warm=lambda _: True,
+        capacity=lambda: 8,
+        depth=lambda: 3,
+        slots_in_use=lambda: 4,
+        cache_bytes=lambda: 0,
+    )
     for _ in range(5):
         observer.observe(events.FrameReceived())
     for outcome, reason in ((Outcome.OK, ""), (Outcome.ERROR, "ReplicaLost"), (Outcome.ERROR, "ExecutionFailed")):

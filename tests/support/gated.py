@@ -17,9 +17,10 @@ from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.fake import FakeExecutor
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.imaging.types import ImageLimits
+from nasfeat_server.rpc.catalog import Calls, Catalog, Served
 from nasfeat_server.rpc.convert import identity_message, model_message
 from nasfeat_server.rpc.decoding import Decoding
-from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.frames import FramePath, Standing
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.scheduling.dispatcher import Dispatcher
@@ -144,6 +145,7 @@ async def gated(
         sharing=sharing or Sharing(cache=None, max_bytes=0),
         digest_key=bytes(32),
         observer=log,
+        standing=Standing(),
     )
     windows = WindowKeeper(slots)
     server = grpc.aio.server(interceptors=(ReceiveInterceptor(),))
@@ -172,6 +174,6 @@ def _servicer(
     description: ModelDescription, path: FramePath, limits: RequestLimits, windows: WindowKeeper, log: EventLog
 ) -> FeatureServicer:
     model = model_message(description, identity_message(description, "1", ""), limits)
-    return FeatureServicer(
-        path=path, description=description, model=model, limits=limits, windows=windows, observer=log
-    )
+    catalog = Catalog()
+    catalog.arrange(Served(path=path, description=description, model=model, windows=windows, calls=Calls()))
+    return FeatureServicer(catalog=catalog, limits=limits, observer=log)

@@ -172,8 +172,13 @@ class ExtractFeaturesRequest(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
     """How many of the most probable classes each result names, all of them if there are fewer; 0 for none."""
+    model: _builtins.str
+    """Which version of the model: its label ("stable", "canary"), its version's name, or the model's; empty lets the
+    server choose.
+    """
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]:
         """1 or more images; GetModel says how many at most."""
@@ -190,10 +195,11 @@ class ExtractFeaturesRequest(_message.Message):
         images: _abc.Iterable[_image_pb2.Image] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
         top_k: _builtins.int = ...,
+        model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "outputs", b"outputs", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "model", b"model", "outputs", b"outputs", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -309,6 +315,7 @@ class StreamOptions(_message.Message):
     STREAM_ID_FIELD_NUMBER: _builtins.int
     BACKLOG_FIELD_NUMBER: _builtins.int
     FRAMES_PER_MESSAGE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     delivery_order: Global___DeliveryOrder.ValueType
     """The order of results. Unspecified means DELIVERY_ORDER_ORDERED."""
     overload_policy: Global___OverloadPolicy.ValueType
@@ -333,6 +340,11 @@ class StreamOptions(_message.Message):
     """Frames, and results, that one message may hold; 0 means 1. The server grants no more than fits, and puts together
     those results that are ready: none waits for another. A server that does not know this grants 0.
     """
+    model: _builtins.str
+    """Which version of the model: its label ("stable", "canary"), its version's name, or the model's; empty lets the
+    server choose. The stream keeps to it; when an operator replaces the version, the server may end the stream with
+    UNAVAILABLE once what it has read is answered.
+    """
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The outputs wanted, as in ExtractFeaturesRequest."""
@@ -356,10 +368,11 @@ class StreamOptions(_message.Message):
         stream_id: _builtins.str = ...,
         backlog: _builtins.int = ...,
         frames_per_message: _builtins.int = ...,
+        model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frame_deadline", b"frame_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "delivery_order", b"delivery_order", "frame_deadline", b"frame_deadline", "frames_per_message", b"frames_per_message", "outputs", b"outputs", "overload_policy", b"overload_policy", "priority", b"priority", "stream_id", b"stream_id", "top_k", b"top_k", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "delivery_order", b"delivery_order", "frame_deadline", b"frame_deadline", "frames_per_message", b"frames_per_message", "model", b"model", "outputs", b"outputs", "overload_policy", b"overload_policy", "priority", b"priority", "stream_id", b"stream_id", "top_k", b"top_k", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -679,7 +692,7 @@ class GetModelRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The model's name; empty means the server's default model."""
+    """The model's name, a version's name or a label ("stable", "canary"); empty means the stable version."""
     def __init__(
         self,
         *,
@@ -743,7 +756,7 @@ class ListModelsResponse(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """The default model first."""
+        """The stable version first."""
 
     def __init__(
         self,

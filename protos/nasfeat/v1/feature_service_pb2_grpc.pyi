@@ -43,7 +43,7 @@ class FeatureServiceStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.GetModelRequest, _feature_service_pb2.GetModelResponse]
     """What the server serves under a name."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ListModelsRequest, _feature_service_pb2.ListModelsResponse]
-    """Every model that the server serves."""
+    """Every version of the model that the server serves."""
 
 @_typing.type_check_only
 class FeatureServiceAsyncStub(FeatureServiceStub):
@@ -60,7 +60,7 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.GetModelRequest, _feature_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """What the server serves under a name."""
     ListModels: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ListModelsRequest, _feature_service_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Every model that the server serves."""
+    """Every version of the model that the server serves."""
 
 class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns images into NASNet-A feature vectors."""
@@ -98,6 +98,6 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feature_service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feature_service_pb2.ListModelsResponse, _abc.Awaitable[_feature_service_pb2.ListModelsResponse]]:
-        """Every model that the server serves."""
+        """Every version of the model that the server serves."""
 
 def add_FeatureServiceServicer_to_server(servicer: FeatureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

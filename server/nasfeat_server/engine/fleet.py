@@ -54,6 +54,10 @@ class Fleet:
         states = (f"{place.device}={'up' if place.device in self._warm else 'down'}" for place in self._placements)
         return f"<Fleet {' '.join(states)}>"
 
+    def is_warm(self, device: str) -> bool:
+        """Whether the replica of `device` takes work."""
+        return device in self._warm
+
     async def wait_warm(self) -> ModelDescription:
         """Return when every device has a warm replica for the first time."""
         await self._first_warm.wait()

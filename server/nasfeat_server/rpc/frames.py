@@ -24,20 +24,36 @@ from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Key, Settled, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution
-from nasfeat_server.telemetry.events import FrameFinished, FrameReceived, Observer, Outcome, Source, Stage
+from nasfeat_server.telemetry.events import (
+    FrameFinished,
+    FrameReceived,
+    ModelLabel,
+    Observer,
+    Outcome,
+    Source,
+    Stage,
+)
 
 # A digest is made on the event loop: of this much in a millisecond or two.
 _LARGEST_SHARED_BYTES = 8 * 2**20
 
 
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """What the version of the model is to the server now; it changes while frames are on their way."""
+
+    label: ModelLabel = ModelLabel.STABLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramePath:
-    """The way that every image takes, whichever call brought it.
+    """The way that every image for one version of the model takes, whichever call brought it.
 
     Attributes:
         decoding: brings images to their slots.
         sharing: finds images that are the same.
         digest_key: names the model to the digests of images.
+        standing: what the version is to the server.
     """
 
     slots: SlotPool
@@ -46,6 +62,7 @@ class FramePath:
     sharing: Sharing
     digest_key: bytes
     observer: Observer
+    standing: Standing
 
     def receive(self, job: FrameJob) -> bool:
         """Take note of `job`, which has just arrived; False if it is answered with that.
@@ -229,7 +246,10 @@ class FramePath:
         if job.under_way:
             job.under_way = False
             source = job.source if outcome is Outcome.OK else None
-            self.observer.observe(FrameFinished(outcome=outcome, reason=reason, stages_s=job.stages_s, source=source))
+            label = self.standing.label
+            self.observer.observe(
+                FrameFinished(outcome=outcome, reason=reason, stages_s=job.stages_s, source=source, label=label)
+            )
 
     def _release(self, job: FrameJob) -> None:
         """Give back what `job` holds; the slot as soon as no decoding thread can write to it."""

@@ -12,21 +12,18 @@ import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import RequestLimits
-from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import (
     InvalidRequestError,
-    ModelNotFoundError,
     NasfeatError,
     OverloadedError,
     ShuttingDownError,
 )
 from nasfeat_server.rpc import convert
-from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.catalog import Catalog, Served
 from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.status import status_of, trailing_metadata
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
-from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.telemetry.events import Observer, RequestFinished, StreamClosed, StreamOpened
 
 _AnyContext = grpc.aio.ServicerContext[Any, Any]
@@ -46,32 +43,17 @@ ListModelsContext = grpc.aio.ServicerContext[
 
 
 class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
-    """Serves one model.
+    """Serves the versions of one model.
 
     Args:
-        path: the way an image takes.
-        description: the model that is served.
-        model: the same for the wire.
+        catalog: the versions.
         limits: what a request may ask for.
-        windows: shares out what streams may have in flight.
         observer: told of every call and stream.
     """
 
-    def __init__(
-        self,
-        *,
-        path: FramePath,
-        description: ModelDescription,
-        model: feature_service_pb2.Model,
-        limits: RequestLimits,
-        windows: WindowKeeper,
-        observer: Observer,
-    ) -> None:
-        self._path = path
-        self._description = description
-        self._model = model
+    def __init__(self, *, catalog: Catalog, limits: RequestLimits, observer: Observer) -> None:
+        self._catalog = catalog
         self._limits = limits
-        self._windows = windows
         self._observer = observer
         self._streams: set[StreamSession] = set()
         self._stopping = False
@@ -88,15 +70,17 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
         async with self._answering("ExtractFeatures", context):
             self._check_running()
-            response = await extract(
-                request,
-                path=self._path,
-                description=self._description,
-                limits=self._limits,
-                timeout_s=context.time_remaining(),
-            )
+            served = self._catalog.choose(request.model)
+            with served.calls.under_way():
+                response = await extract(
+                    request,
+                    path=served.path,
+                    description=served.description,
+                    limits=self._limits,
+                    timeout_s=context.time_remaining(),
+                )
             # Once, not in each result.
-            response.identity.CopyFrom(self._model.identity)
+            response.identity.CopyFrom(served.model.identity)
             return response
 
     # The generated types know generators only; grpc.aio also takes handlers that write, and those can be cancelled.
@@ -106,21 +90,22 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         """Grant a stream and answer its frames until the client has sent the last."""
         async with self._answering("StreamFeatures", context):
             self._check_running()
-            self._path.dispatcher.check_up()
             # Nothing is sent before the grant, not even metadata: until then a refused stream may be retried.
             options = await _opening(request_iterator)
-            terms = convert.stream_terms(options, self._description, self._limits)
+            served = self._catalog.choose(options.model)
+            served.path.dispatcher.check_up()
+            terms = convert.stream_terms(options, served.description, self._limits)
             granted = feature_service_pb2.StreamGranted(
                 options=convert.granted_options(options, terms),
-                identity=self._model.identity,
-                feature_length=self._model.feature_length,
+                identity=served.model.identity,
+                feature_length=served.model.feature_length,
             )
             stream = StreamSession(
-                path=self._path, terms=terms, granted=granted, windows=self._windows, context=context
+                path=served.path, terms=terms, granted=granted, windows=served.windows, context=context
             )
             # Without a turn of the loop between the check and the stream: the limit is exact.
             self._check_room()
-            with self._open(stream):
+            with self._open(stream, served):
                 await stream.run(request_iterator)
 
     async def GetModel(
@@ -128,18 +113,17 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
     ) -> feature_service_pb2.GetModelResponse:
         """Describe the model."""
         async with self._answering("GetModel", context):
-            name = self._model.identity.name
-            if request.name not in ("", name):
-                raise ModelNotFoundError(f"there is no model {request.name!r} here, only {name!r}")
-            return feature_service_pb2.GetModelResponse(model=self._model)
+            model = self._catalog.find(request.name).model
+            return feature_service_pb2.GetModelResponse(model=model)
 
     async def ListModels(
         self, request: feature_service_pb2.ListModelsRequest, context: ListModelsContext
     ) -> feature_service_pb2.ListModelsResponse:
-        """Describe the one model there is."""
+        """Describe every version that is served."""
         del request
         async with self._answering("ListModels", context):
-            return feature_service_pb2.ListModelsResponse(models=[self._model])
+            models = [served.model for served in self._catalog.served]
+            return feature_service_pb2.ListModelsResponse(models=models)
 
     def _check_running(self) -> None:
         if self._stopping:
@@ -151,13 +135,16 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             raise OverloadedError(f"{limit} streams are open, which is the limit; try again later")
 
     @contextlib.contextmanager
-    def _open(self, stream: StreamSession) -> Iterator[None]:
+    def _open(self, stream: StreamSession, served: Served) -> Iterator[None]:
         opened_at = time.monotonic()
         self._streams.add(stream)
+        served.calls.streams.add(stream)
         self._observer.observe(StreamOpened())
         try:
-            yield
+            with served.calls.under_way():
+                yield
         finally:
+            served.calls.streams.remove(stream)
             self._streams.remove(stream)
             self._observer.observe(StreamClosed(duration_s=time.monotonic() - opened_at))
 

@@ -101,6 +101,9 @@ class StreamSession:
             self._reader = tasks.create_task(self._read(requests, window))
             # A callback, since a task that is cancelled before its first step runs nothing of its own.
             self._reader.add_done_callback(self._end_reading)
+            if self._failure:
+                # It was told to end while the grant was on its way.
+                self._reader.cancel()
             await self._write(window)
             if self._backlog:
                 admitting.cancel()

@@ -39,6 +39,14 @@ class Source(StrEnum):
     CACHED = "cached"
 
 
+class ModelLabel(StrEnum):
+    """What a version of the model is to the server: it has one of each at most."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+    PREVIOUS = "previous"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameReceived:
     """An image has arrived; exactly one FrameFinished will follow."""
@@ -52,12 +60,14 @@ class FrameFinished:
         reason: the name of the error or drop reason, "" when all went well.
         stages_s: seconds in each stage that the image went through.
         source: where its features come from; None if it has none.
+        label: what the version of the model was that had the image.
     """
 
     outcome: Outcome
     reason: str
     stages_s: Mapping[Stage, float]
     source: Source | None = None
+    label: ModelLabel = ModelLabel.STABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +141,12 @@ class ReplicaQuarantined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelLoaded:
-    """The first replica has told what it serves."""
+class ModelFacts:
+    """One version of the model.
+
+    Attributes:
+        share: of the new calls that do not name a version, from 0 to 1.
+    """
 
     name: str
     version: str
@@ -140,6 +154,21 @@ class ModelLoaded:
     weights_source: str
     precision: str
     trained: bool
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsChanged:
+    """From now on these versions of the model are served, under these labels."""
+
+    models: Mapping[ModelLabel, ModelFacts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadFinished:
+    """An operator's order to change the versions has ended: "loaded", "promoted", "rolled_back" or "failed"."""
+
+    outcome: str
 
 
 Event = (
@@ -153,7 +182,8 @@ Event = (
     | ReplicaReady
     | ReplicaDied
     | ReplicaQuarantined
-    | ModelLoaded
+    | ModelsChanged
+    | ReloadFinished
 )
 
 

@@ -43,7 +43,7 @@ class FrameMetrics(Collector):
     def __init__(self) -> None:
         """Start at zero."""
         self._received = 0
-        self._finished: Counter[tuple[str, str]] = Counter()
+        self._finished: Counter[tuple[str, str, str]] = Counter()
         self._sources: Counter[Source] = Counter(dict.fromkeys(Source, 0))
         self._stages = {stage: Tally(_STAGE_BUCKETS_S) for stage in Stage}
 
@@ -53,7 +53,7 @@ class FrameMetrics(Collector):
 
     def finished(self, event: FrameFinished) -> None:
         """Count an image whose life has ended."""
-        self._finished[event.outcome, event.reason] += 1
+        self._finished[event.outcome, event.reason, event.label] += 1
         if event.source:
             self._sources[event.source] += 1
         for stage, seconds in event.stages_s.items():
@@ -67,8 +67,20 @@ class FrameMetrics(Collector):
         frames = CounterMetricFamily(
             "nasfeat_frames", "Images by the outcome of their life.", labels=("outcome", "reason")
         )
-        for labels, count in finished.items():
+        models = CounterMetricFamily(
+            "nasfeat_model_frames",
+            "Images by the version of the model that had them, as its label was then.",
+            labels=("label", "outcome"),
+        )
+        by_reason: Counter[tuple[str, str]] = Counter()
+        by_label: Counter[tuple[str, str]] = Counter()
+        for (outcome, reason, label), count in finished.items():
+            by_reason[outcome, reason] += count
+            by_label[label, outcome] += count
+        for labels, count in by_reason.items():
             frames.add_metric(labels, count)
+        for labels, count in by_label.items():
+            models.add_metric(labels, count)
         sources = CounterMetricFamily(
             "nasfeat_results",
             "Images with features, by whether a device worked for this one or for the same one before.",
@@ -79,5 +91,5 @@ class FrameMetrics(Collector):
         stages = HistogramMetricFamily("nasfeat_stage_seconds", "Time of an image in each stage.", labels=("stage",))
         for stage, tally in self._stages.items():
             stages.add_metric((stage,), *tally.samples())
-        yield from (frames, sources, stages)
+        yield from (frames, models, sources, stages)
         yield GaugeMetricFamily("nasfeat_in_flight_frames", "Images received, not yet answered.", value=in_flight)

@@ -1,5 +1,6 @@
 """Every metric of the server: with `frame_metrics`, the one place that knows their names and turns events into them."""
 
+import functools
 import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from nasfeat_server.config import Endpoint
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.telemetry import events
 from nasfeat_server.telemetry.frame_metrics import FrameMetrics
+from nasfeat_server.telemetry.model_metrics import ModelMetrics
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _STREAM_BUCKETS_S = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600)
@@ -34,6 +36,8 @@ class PrometheusObserver:
         GCCollector(registry=registry)
         self._frames = FrameMetrics()
         registry.register(self._frames)
+        self._models = ModelMetrics()
+        registry.register(self._models)
         self._requests = Counter(
             "nasfeat_requests", "Calls by method and gRPC status.", ("method", "code"), registry=registry
         )
@@ -54,9 +58,9 @@ class PrometheusObserver:
             events.ReplicaReady: self._replica_ready,
             events.ReplicaDied: self._replica_died,
             events.ReplicaQuarantined: self._replica_quarantined,
-            events.ModelLoaded: self._model_loaded,
+            events.ModelsChanged: self._models.changed,
+            events.ReloadFinished: self._models.reloaded,
         }
-        self._model = Info("nasfeat_model", "The model that is served.", registry=registry)
         build = Info("nasfeat_build", "This program.", registry=registry)
         build.info({"version": version("nasfeat"), "python": platform.python_version()})
 
@@ -94,20 +98,21 @@ class PrometheusObserver:
         self,
         *,
         devices: tuple[str, ...],
-        capacity: int,
+        is_warm: Callable[[str], bool],
+        capacity: Callable[[], int],
         depth: Callable[[], int],
         slots_in_use: Callable[[], int],
         cache_bytes: Callable[[], float],
     ) -> None:
         """Read gauges from the running parts at each scrape, and show every device from the start."""
         for device in devices:
-            self._up.labels(device).set(0)
+            self._up.labels(device).set_function(functools.partial(is_warm, device))
             self._quarantined.labels(device).set(0)
             self._busy.labels(device)
         queue = Gauge("nasfeat_queue_depth", "Images that wait for a replica.", registry=self.registry)
         queue.set_function(depth)
         limit = Gauge("nasfeat_queue_capacity", "Slots of the arena, which bound the queue.", registry=self.registry)
-        limit.set(capacity)
+        limit.set_function(capacity)
         used = Gauge("nasfeat_slots_in_use", "Slots of the arena that hold an image.", registry=self.registry)
         used.set_function(slots_in_use)
         cached = Gauge("nasfeat_cache_bytes", "Results kept for images that come again.", registry=self.registry)
@@ -139,7 +144,6 @@ class PrometheusObserver:
         self._batch_limit.labels(event.device).set(event.limit)
 
     def _replica_ready(self, event: events.ReplicaReady) -> None:
-        self._up.labels(event.device).set(1)
         self._quarantined.labels(event.device).set(0)
         self._start_seconds.labels(event.device).set(event.start_s)
         if event.mean_cosine is not None and event.min_cosine is not None:
@@ -147,23 +151,10 @@ class PrometheusObserver:
             self._cosine.labels(event.device, "min").set(event.min_cosine)
 
     def _replica_died(self, event: events.ReplicaDied) -> None:
-        self._up.labels(event.device).set(0)
         self._restarts.labels(event.device, event.cause).inc()
 
     def _replica_quarantined(self, event: events.ReplicaQuarantined) -> None:
         self._quarantined.labels(event.device).set(1)
-
-    def _model_loaded(self, event: events.ModelLoaded) -> None:
-        self._model.info(
-            {
-                "name": event.name,
-                "version": event.version,
-                "weights_digest": event.weights_digest,
-                "weights_source": event.weights_source,
-                "precision": event.precision,
-                "trained": str(event.trained).lower(),
-            }
-        )
 
 
 class MetricsServer:

@@ -1,9 +1,9 @@
 """The engine that computes nothing, in a real replica process: `--engine fake`.
 
 It measures what serving costs beside the network, and gives tests processes that start at once and die on demand.
-Its weights are `random:SEED`, ignored, or what a batch costs: `sleep:SECONDS[+SECONDS]`, for the batch and for each of
-its images, and with `,memory:N` behind that how many images fit into the device's memory. N may be the path of a file
-that is read for each batch, so that memory can come back.
+Its weights are `random:SEED`, and SEED is added to every value, or what a batch costs: `sleep:SECONDS[+SECONDS]`, for
+the batch and for each of its images, and with `,memory:N` behind that how many images fit into the device's memory. N
+may be the path of a file that is read for each batch, so that memory can come back.
 """
 
 import os
@@ -25,6 +25,7 @@ KILLING_PIXEL = (255, 0, 254)
 FAILING_PIXEL = (254, 0, 255)
 HANGING_PIXEL = (254, 0, 254)
 
+_SEED = re.compile(r"random:(\d+)")
 _COST = re.compile(r"sleep:(?P<base>[\d.e-]+)(\+(?P<per_image>[\d.e-]+))?(,memory:(?P<memory>.+))?")
 
 
@@ -37,6 +38,7 @@ class FakeEngine:
         self._base_s = 0.0
         self._per_image_s = 0.0
         self._memory = ""
+        self._mark = np.float32(0)
         self._shapes: Mapping[str, tuple[int, ...]] = {}
 
     @property
@@ -51,7 +53,9 @@ class FakeEngine:
         if cost:
             self._base_s, self._per_image_s = float(cost["base"]), float(cost["per_image"] or 0)
             self._memory = cost["memory"] or ""
-        elif not model.location.startswith("random:"):
+        elif seed := _SEED.fullmatch(model.location):
+            self._mark = np.float32(seed[1])
+        else:
             raise WeightsError(
                 f"the fake engine takes random:SEED or sleep:SECONDS[+SECONDS][,memory:N], not {model.source!r}"
             )
@@ -74,7 +78,8 @@ class FakeEngine:
             signal.pause()
         self._check_memory(len(images))
         time.sleep(self._base_s + self._per_image_s * len(images))
-        return fingerprints(images, outputs, self._shapes)
+        results = fingerprints(images, outputs, self._shapes)
+        return {name: values + self._mark for name, values in results.items()} if self._mark else results
 
     def _check_memory(self, batch_size: int) -> None:
         if not self._memory:

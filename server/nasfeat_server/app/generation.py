@@ -1,0 +1,224 @@
+"""One version of the model from its loading to the end of its last call, with all that is its own."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from nasfeat_server.app.waiting import refusals_alone, unless
+from nasfeat_server.config import ServerConfig
+from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.devices import Placement, place
+from nasfeat_server.engine.fleet import Fleet
+from nasfeat_server.engine.hold import Hold
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.engine.preparing import prepare_model
+from nasfeat_server.engine.replica import Replica
+from nasfeat_server.engine.restarts import RestartPolicy
+from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.imaging.decode import preprocessing_digest
+from nasfeat_server.imaging.digest import digest_key
+from nasfeat_server.imaging.framing import Framing
+from nasfeat_server.imaging.types import ImageLimits
+from nasfeat_server.network.spec import NetworkSpec
+from nasfeat_server.rpc.catalog import Calls, Served
+from nasfeat_server.rpc.convert import identity_message, model_message
+from nasfeat_server.rpc.decoding import Decoding
+from nasfeat_server.rpc.frames import FramePath, Standing
+from nasfeat_server.scheduling.dispatcher import Dispatcher
+from nasfeat_server.scheduling.sharing import Key, Sharing
+from nasfeat_server.scheduling.slots import SlotPool
+from nasfeat_server.scheduling.windows import WindowKeeper
+from nasfeat_server.telemetry.events import Event, Observer, ReplicaDied
+
+_log = logging.getLogger(__name__)
+
+# Images on their way keep their bytes until then, for others to be compared to, and those that wait for them do.
+_MAX_SHARED_BYTES = 64 * 2**20
+# Of replicas that were never warm, after which a version is not waited for while another one serves.
+_HOPELESS_DEATHS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What all versions of the model use together.
+
+    Attributes:
+        decoders: threads that decode.
+        decoding_room: for images that are being decoded.
+        cache: recent results; their keys name the model.
+        observer: told of everything.
+        on_change: called whenever a replica becomes warm or is lost.
+    """
+
+    decoders: ThreadPoolExecutor
+    decoding_room: asyncio.Semaphore
+    cache: LRUCache[Key, bytes] | None
+    observer: Observer
+    on_change: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Core:
+    """What stands between the wire and the replicas, once it is known which network is served."""
+
+    arena: Arena
+    slots: SlotPool
+    dispatcher: Dispatcher
+    windows: WindowKeeper
+
+
+class Generation:
+    """One version of the model.
+
+    Args:
+        config: which weights, and how they are served.
+        common: what it shares with other versions.
+        patient: keep trying for as long as replicas fail to start, as a server does that has nothing else to serve.
+
+    Attributes:
+        loaded: done when every device has a warm replica, or with the reason why there will be none.
+    """
+
+    def __init__(self, config: ServerConfig, common: Common, *, patient: bool) -> None:
+        self.config = config
+        self.loaded: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        self._common = common
+        self._patient = patient
+        self._fleet: Fleet | None = None
+        self._retired = asyncio.Event()
+
+    def __repr__(self) -> str:
+        """Show which weights these are."""
+        return f"<Generation {self.config.model_version} of {self.config.weights}>"
+
+    def is_warm(self, device: str) -> bool:
+        """Whether the replica of `device` takes work."""
+        return self._fleet is not None and self._fleet.is_warm(device)
+
+    def retire(self) -> None:
+        """End the replicas as soon as no call is under way any more."""
+        self._retired.set()
+
+    async def run(self) -> None:
+        """Load, serve until retired and idle, and free everything. What hinders the loading is left in `loaded`."""
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                loading = await prepare_model(self.config)
+                if loading.artifact:
+                    stack.enter_context(Hold(loading.artifact))
+                await self._keep_replicas(loading, self._core(loading.model.spec, stack))
+        except (ConfigurationError, OSError) as error:
+            if self.loaded.done():
+                raise
+            self.loaded.set_exception(error)
+        finally:
+            self.loaded.cancel()
+
+    def _core(self, spec: NetworkSpec, stack: contextlib.AsyncExitStack) -> _Core:
+        config = self.config
+        arena = Arena.create(_layout(config, spec))
+        stack.callback(arena.close)
+        slots = SlotPool(config.slots)
+        dispatcher = Dispatcher(
+            slots=slots,
+            buckets=config.batch_buckets,
+            collect=arena.take_results,
+            outage_s=config.outage_s,
+            observer=self._common.observer,
+        )
+        return _Core(arena=arena, slots=slots, dispatcher=dispatcher, windows=WindowKeeper(config.slots))
+
+    async def _keep_replicas(self, loading: EngineOptions, core: _Core) -> None:
+        _log.info("loading %s on %s", self.config.weights, ", ".join(self.config.devices))
+        watch = _Watch(self._common.observer)
+        fleet = self._fleet = Fleet(
+            placements=place(self.config.devices),
+            policy=RestartPolicy(quarantine_after=self.config.quarantine_after, quarantine_s=self.config.quarantine_s),
+            make=lambda placement: self._replica(placement, loading, core.arena),
+            serve=core.dispatcher.serve,
+            observer=watch,
+            on_change=lambda _: self._common.on_change(),
+        )
+        async with refusals_alone(), asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(part) for part in (fleet.run(), core.windows.run())]
+            never = asyncio.Event()
+            description = await unless(never if self._patient else watch.hopeless, fleet.wait_warm())
+            if description is None:
+                raise ConfigurationError(f"its replicas died {_HOPELESS_DEATHS} times while it was loaded; see the log")
+            served = self._served(description, core)
+            self.loaded.set_result(served)
+            await self._retired.wait()
+            await served.calls.wait_none()
+            for task in background:
+                task.cancel()
+
+    def _served(self, description: ModelDescription, core: _Core) -> Served:
+        config = self.config
+        framing = Framing.parse(config.crop)
+        digest = preprocessing_digest(description.image_height, description.image_width, framing)
+        identity = identity_message(description, config.model_version, digest)
+        key = digest_key(identity.weights_digest, identity.precision, identity.wiring, digest)
+        return Served(
+            path=self._frame_path(core, key, framing),
+            description=description,
+            model=model_message(description, identity, config.limits),
+            windows=core.windows,
+            calls=Calls(),
+        )
+
+    def _frame_path(self, core: _Core, key: bytes, framing: Framing) -> FramePath:
+        limits = self.config.limits
+        return FramePath(
+            slots=core.slots,
+            dispatcher=core.dispatcher,
+            decoding=Decoding(
+                images=core.arena.images,
+                threads=self._common.decoders,
+                room=self._common.decoding_room,
+                limits=ImageLimits(max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels),
+                framing=framing,
+            ),
+            sharing=Sharing(cache=self._common.cache, max_bytes=_MAX_SHARED_BYTES if self.config.single_flight else 0),
+            digest_key=key,
+            observer=self._common.observer,
+            standing=Standing(),
+        )
+
+    def _replica(self, placement: Placement, loading: EngineOptions, arena: Arena) -> Replica:
+        return Replica(
+            placement=placement,
+            options=dataclasses.replace(loading, cores=placement.cores),
+            arena=arena,
+            hang_s=self.config.hang_s,
+            start_limit_s=self.config.start_limit_s,
+        )
+
+
+class _Watch:
+    """Passes events on, and counts the deaths of replicas."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.hopeless = asyncio.Event()
+        self._observer = observer
+        self._deaths = 0
+
+    def observe(self, event: Event) -> None:
+        self._deaths += isinstance(event, ReplicaDied)
+        if self._deaths >= _HOPELESS_DEATHS:
+            self.hopeless.set()
+        self._observer.observe(event)
+
+
+def _layout(config: ServerConfig, spec: NetworkSpec) -> ArenaLayout:
+    return ArenaLayout(
+        slots=config.slots,
+        image_height=spec.image_size,
+        image_width=spec.image_size,
+        result_bytes=config.limits.max_result_bytes,
+    )

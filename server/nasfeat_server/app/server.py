@@ -1,0 +1,140 @@
+"""The life of the server: what is started in which order, and stopped in reverse."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from cachetools import LRUCache
+
+from nasfeat_server.app.generation import Common
+from nasfeat_server.app.models import Models
+from nasfeat_server.app.waiting import refusals_alone, unless
+from nasfeat_server.config import Endpoint, ServerConfig
+from nasfeat_server.engine.devices import place
+from nasfeat_server.imaging.framing import Framing
+from nasfeat_server.rpc.catalog import Catalog, Served
+from nasfeat_server.rpc.control import ControlServer
+from nasfeat_server.rpc.server import RpcServer
+from nasfeat_server.rpc.servicer import FeatureServicer
+from nasfeat_server.scheduling.sharing import Key
+from nasfeat_server.telemetry.prometheus import MetricsServer, PrometheusObserver
+
+_log = logging.getLogger(__name__)
+
+
+class App:
+    """One running server.
+
+    Attributes:
+        config: what it was told.
+        listening: where gRPC is served, the port filled in, once it is bound.
+        metrics: where metrics are served, likewise.
+        ready: set when the server takes work.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        """Keep the configuration; `run` does the work."""
+        self.config = config
+        self.listening: Endpoint | None = None
+        self.metrics: Endpoint | None = None
+        self.ready = asyncio.Event()
+        self._observer = PrometheusObserver()
+        self._catalog = Catalog()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then finish what is in flight.
+
+        Raises:
+            ConfigurationError: the server cannot start as it was told to.
+        """
+        config = self.config
+        place(config.devices)
+        Framing.parse(config.crop)
+        async with contextlib.AsyncExitStack() as stack:
+            self.metrics = stack.enter_context(MetricsServer(config.metrics, self._observer.registry)).endpoint
+            rpc = RpcServer(listen=config.listen, limits=config.limits)
+            stack.push_async_callback(rpc.stop, 0)
+            self.listening = rpc.bind()
+            changed = asyncio.Event()
+            with self._common(changed.set) as common:
+                async with refusals_alone(), asyncio.TaskGroup() as tasks:
+                    models = Models(config, common, self._catalog, tasks)
+                    self._watch(models, common)
+                    reporting = tasks.create_task(_report_health(changed, models, rpc))
+                    await self._serve(models, rpc, stop)
+                    await models.close()
+                    reporting.cancel()
+
+    @contextlib.contextmanager
+    def _common(self, on_change: Callable[[], None]) -> Iterator[Common]:
+        cache: LRUCache[Key, bytes] | None = None
+        if self.config.cache_bytes:
+            cache = LRUCache(self.config.cache_bytes, getsizeof=len)
+        with ThreadPoolExecutor(_cores(), thread_name_prefix="decode") as decoders:
+            yield Common(
+                decoders=decoders,
+                decoding_room=asyncio.Semaphore(2 * _cores()),
+                cache=cache,
+                observer=self._observer,
+                on_change=on_change,
+            )
+
+    def _watch(self, models: Models, common: Common) -> None:
+        cache, catalog = common.cache, self._catalog
+        self._observer.watch(
+            devices=self.config.devices,
+            is_warm=models.is_warm,
+            capacity=lambda: sum(served.path.slots.capacity for served in catalog.served),
+            depth=lambda: sum(served.path.dispatcher.depth for served in catalog.served),
+            slots_in_use=lambda: sum(served.path.slots.in_use for served in catalog.served),
+            cache_bytes=lambda: cache.currsize if cache is not None else 0,
+        )
+
+    async def _serve(self, models: Models, rpc: RpcServer, stop: asyncio.Event) -> None:
+        served = await unless(stop, models.start())
+        if served is None:
+            return
+        servicer = FeatureServicer(catalog=self._catalog, limits=self.config.limits, observer=self._observer)
+        async with contextlib.AsyncExitStack() as control:
+            if self.config.control:
+                await control.enter_async_context(ControlServer(self.config.control, models))
+            await self._answer(rpc, servicer, served, stop)
+
+    async def _answer(self, rpc: RpcServer, servicer: FeatureServicer, served: Served, stop: asyncio.Event) -> None:
+        await rpc.start(servicer)
+        self.ready.set()
+        _log.info("serving %s on %s, metrics on %s", served.description.name, self.listening, self.metrics)
+        await stop.wait()
+        _log.info("stopping: no new work, up to %g s for what is in flight", self.config.grace_s)
+        await rpc.stop_serving()
+        servicer.drain()
+        await rpc.stop(self.config.grace_s)
+
+
+async def _report_health(changed: asyncio.Event, models: Models, rpc: RpcServer) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        await rpc.set_serving(models.any_warm)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+async def main(config: ServerConfig) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: the server cannot start as it was told to.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await App(config).run(stop)
+    _log.info("stopped")

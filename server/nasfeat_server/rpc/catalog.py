@@ -1,0 +1,146 @@
+"""The versions of the model that are served, and which of them a call gets."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nasfeat.v1 import feature_service_pb2
+from nasfeat_server.engine.interface import ModelDescription
+from nasfeat_server.errors import ModelNotFoundError, NasfeatError
+from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.stream import StreamSession
+from nasfeat_server.scheduling.traffic import Split
+from nasfeat_server.scheduling.windows import WindowKeeper
+from nasfeat_server.telemetry.events import ModelLabel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One version of the model with all that is its own: replicas behind `path`, windows, and its calls.
+
+    Attributes:
+        path: the way of its images.
+        description: what its replicas have loaded.
+        model: the same for the wire.
+        windows: shares out what its streams may have in flight.
+        calls: those that are under way.
+    """
+
+    path: FramePath
+    description: ModelDescription
+    model: feature_service_pb2.Model
+    windows: WindowKeeper
+    calls: "Calls"
+
+    @property
+    def label(self) -> ModelLabel:
+        """What it is to the server now."""
+        return self.path.standing.label
+
+    @property
+    def version(self) -> str:
+        """The operator's name for its weights."""
+        return self.model.identity.version
+
+
+class Calls:
+    """The calls that one version of the model has under way."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.streams: set[StreamSession] = set()
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @property
+    def count(self) -> int:
+        """Calls under way, streams among them."""
+        return self._count
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count a call for as long as the context lasts."""
+        self._count += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._none.set()
+
+    def end_streams(self, why: NasfeatError) -> None:
+        """Answer what the streams have in flight, and then end them with `why`."""
+        for stream in self.streams:
+            stream.stop_reading(why)
+
+    async def wait_none(self) -> None:
+        """Return when no call is under way."""
+        await self._none.wait()
+
+
+class Catalog:
+    """Finds the version of the model for each call: the one that it names, or else by their shares."""
+
+    def __init__(self) -> None:
+        """Start empty; no call may come before there is a stable version."""
+        self._served: dict[ModelLabel, Served] = {}
+        self._split = Split(0.0)
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """Every version, the stable one first."""
+        return tuple(self._served[label] for label in ModelLabel if label in self._served)
+
+    @property
+    def share(self) -> float:
+        """The canary's share of the new calls."""
+        return self._split.share
+
+    def get(self, label: ModelLabel) -> Served | None:
+        """Give the version under `label`, if there is one."""
+        return self._served.get(label)
+
+    def arrange(
+        self, stable: Served, *, canary: Served | None = None, previous: Served | None = None, share: float = 0.0
+    ) -> None:
+        """Say at once what is served under which label from now on, and the canary's share of new calls.
+
+        Raises:
+            ValueError: the share is not from 0 to 1.
+        """
+        self._split = Split(share if canary else 0.0)
+        places = {ModelLabel.STABLE: stable, ModelLabel.CANARY: canary, ModelLabel.PREVIOUS: previous}
+        self._served = {label: served for label, served in places.items() if served}
+        for label, served in self._served.items():
+            served.path.standing.label = label
+
+    def choose(self, wanted: str = "") -> Served:
+        """Give the version that a new call goes to.
+
+        Args:
+            wanted: a label, a version's name or the model's own; "" leaves the choice to the shares.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+        """
+        canary = self._served.get(ModelLabel.CANARY)
+        return canary if canary and not wanted and self._split.second() else self.find(wanted)
+
+    def find(self, wanted: str) -> Served:
+        """Give the version that is called so; "" means the stable one.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+        """
+        if not wanted:
+            return self._served[ModelLabel.STABLE]
+        for served in self.served:
+            if wanted in (served.label, served.version, served.model.identity.name):
+                return served
+        there = "; ".join(
+            f"{served.model.identity.name!r} in version {served.version!r} as {served.label}" for served in self.served
+        )
+        raise ModelNotFoundError(f"there is no model {wanted!r} here, only {there}")
