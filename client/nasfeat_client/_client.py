@@ -78,6 +78,7 @@ class AsyncFeatureClient:
         """
         options = wanted(outputs, top_k)
         request = await asyncio.to_thread(extract_request, image, options, self._config.max_message_bytes)
+        request.model = self._config.model
         reply = await self._pool.ask(
             lambda stub, timeout_s, metadata: stub.ExtractFeatures(request, timeout=timeout_s, metadata=metadata)
         )

@@ -50,6 +50,7 @@ class Opener:
     def __init__(self, pool: Pool, options: feature_service_pb2.StreamOptions, config: ClientConfig) -> None:
         self._pool = pool
         self._options = options
+        self._options.model = config.model
         self._config = config
         self._patience = Patience(config.resume)
         self._identity: ModelIdentity | None = None
@@ -110,6 +111,9 @@ class Opener:
         self._identity = opened.grant.identity
         # The stream keeps the name that it was given.
         self._options.stream_id = opened.grant.options.stream_id
+        if not self._config.resume.other_versions:
+            # Where there are several, the stream goes on with its own.
+            self._options.model = opened.grant.identity.version
         return opened
 
     async def _granted(self, endpoint: Endpoint, call: Call) -> Opened:
@@ -129,7 +133,7 @@ class Opener:
         # A server that does not know `top_k` does not grant it either; it is missed with the first result.
         reply.granted.options.top_k = self._options.top_k
         grant = grant_of(reply.granted)
-        if self._identity and grant.identity != self._identity:
+        if self._identity and grant.identity != self._identity and not self._config.resume.other_versions:
             raise UnexpectedReplyError(
                 f"{target} has another model than the stream began with; vectors do not compare: {grant.identity}"
             )

@@ -36,6 +36,8 @@ class RetryConfig:
         max_attempts: how often in all, 1 to 5; 1 never tries again.
         first_pause_s: seconds before the second attempt, at most; each further one may wait twice as long.
         longest_pause_s: where that ends.
+        other_versions: go on with another version of the model, as when an operator replaces it: each result's identity
+            says which made it, and their vectors do not compare. Otherwise the stream then ends with an error.
     """
 
     max_attempts: int = 4
@@ -56,11 +58,14 @@ class ResumeConfig:
         give_up_after_s: seconds without any answer after which the stream fails; 0 fails at once.
         first_pause_s: seconds before the first attempt, at most; each further one may wait twice as long.
         longest_pause_s: where that ends.
+        other_versions: go on with another version of the model, as when an operator replaces it: each result's identity
+            says which made it, and their vectors do not compare. Otherwise the stream then ends with an error.
     """
 
     give_up_after_s: float = 60.0
     first_pause_s: float = 0.1
     longest_pause_s: float = 2.0
+    other_versions: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,8 @@ class ClientConfig:
 
     Attributes:
         tls: how servers are trusted; None speaks in the clear.
+        model: the version that every call and stream asks for: "stable", "canary" or a version's name; "" leaves the
+            choice to the server.
         token: sent with every call as `authorization: Bearer TOKEN`; never in the clear over a network.
         compression: of what is sent.
         connections: connections to each server, 1 or more: one carries some gigabits a second, and all that its server
@@ -111,6 +118,7 @@ class ClientConfig:
     """
 
     tls: TlsConfig | None = None
+    model: str = ""
     token: str | None = field(default=None, repr=False)
     compression: Compression = Compression.NONE
     connections: int = 1

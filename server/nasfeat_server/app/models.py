@@ -92,8 +92,7 @@ class Models:
         async with self._order("loaded"):
             if self._canary:
                 raise ReloadError(f"version {_name(self._canary)!r} is the canary: promote it, or roll it back, first")
-            if any(version == _name(other) for other in self._labelled()):
-                raise ReloadError(f"there is a version {version!r} already; give the new one another name")
+            self._check_name(version)
             _check_share(share)
             self._canary = await self._load_beside(weights, version)
             self._share = share
@@ -122,14 +121,14 @@ class Models:
             ReloadError: there is no canary, or another order is being carried out.
         """
         async with self._order("promoted"):
-            canary, stable = self._demand_canary(), self._stable
-            self._drop_previous()
-            self._stable, self._canary, self._previous = canary, None, stable
+            new, old, older = self._demand_canary(), self._stable, self._previous
+            self._stable, self._canary, self._previous = new, None, old if keep_previous else None
             self._arrange()
-            self._leave(stable, canary, move_streams=move_streams)
-            if not keep_previous:
-                self._drop_previous()
-                self._arrange()
+            for version in (old, older):
+                if version and move_streams:
+                    _end_streams(version, new)
+                if version and version is not self._previous:
+                    version.generation.retire()
 
     async def roll_back(self, *, move_streams: bool) -> None:
         """Give the canary up; without one, make the version before this one stable again.
@@ -138,14 +137,16 @@ class Models:
             ReloadError: there is neither, or another order is being carried out.
         """
         async with self._order("rolled_back"):
-            if self._canary:
-                given_up, self._canary = self._canary, None
+            if self._canary and self._stable:
+                given_up, kept, self._canary = self._canary, self._stable, None
             elif self._previous and self._stable:
-                given_up, self._stable, self._previous = self._stable, self._previous, None
+                given_up, kept, self._previous = self._stable, self._previous, None
             else:
                 raise ReloadError("there is neither a canary to give up nor a previous version that was kept")
+            self._stable = kept
             self._arrange()
-            self._leave(given_up, self._stable, move_streams=move_streams)
+            if move_streams:
+                _end_streams(given_up, kept)
             given_up.generation.retire()
 
     async def close(self) -> None:
@@ -161,20 +162,16 @@ class Models:
     def _labelled(self) -> Iterator[_Version]:
         return (version for version in (self._stable, self._canary, self._previous) if version)
 
+    def _check_name(self, version: str) -> None:
+        if any(version == _name(other) for other in self._labelled()):
+            raise ReloadError(f"there is a version {version!r} already; give the new one another name")
+        if not version or version in tuple(ModelLabel):
+            raise ReloadError(f"a version cannot be called {version!r}: calls would not know what is meant")
+
     def _demand_canary(self) -> _Version:
         if not self._canary:
             raise ReloadError("there is no canary; load one first")
         return self._canary
-
-    def _drop_previous(self) -> None:
-        dropped, self._previous = self._previous, None
-        if dropped:
-            dropped.generation.retire()
-
-    def _leave(self, old: _Version | None, new: _Version | None, *, move_streams: bool) -> None:
-        if old and new and move_streams:
-            message = f"version {_name(old)!r} of the model gives way to {_name(new)!r}; open the stream again"
-            old.served.calls.end_streams(ShuttingDownError(message))
 
     async def _load_beside(self, weights: str, version: str) -> _Version:
         # The module says its own variant, and the stable one's if it does not.
@@ -248,6 +245,11 @@ class _Order:
         if error:
             _log.warning("the order about the model failed: %s", error)
         self._common.observer.observe(ReloadFinished(outcome="failed" if kind else self._outcome))
+
+
+def _end_streams(old: _Version, new: _Version) -> None:
+    message = f"version {_name(old)!r} of the model gives way to {_name(new)!r}; open the stream again"
+    old.served.calls.end_streams(ShuttingDownError(message))
 
 
 def _name(version: _Version) -> str:

@@ -33,6 +33,7 @@ class App:
         config: what it was told.
         listening: where gRPC is served, the port filled in, once it is bound.
         metrics: where metrics are served, likewise.
+        models: the versions of the model, once the server starts.
         ready: set when the server takes work.
     """
 
@@ -41,6 +42,7 @@ class App:
         self.config = config
         self.listening: Endpoint | None = None
         self.metrics: Endpoint | None = None
+        self.models: Models | None = None
         self.ready = asyncio.Event()
         self._observer = PrometheusObserver()
         self._catalog = Catalog()
@@ -62,7 +64,7 @@ class App:
             changed = asyncio.Event()
             with self._common(changed.set) as common:
                 async with refusals_alone(), asyncio.TaskGroup() as tasks:
-                    models = Models(config, common, self._catalog, tasks)
+                    models = self.models = Models(config, common, self._catalog, tasks)
                     self._watch(models, common)
                     reporting = tasks.create_task(_report_health(changed, models, rpc))
                     await self._serve(models, rpc, stop)

@@ -17,6 +17,7 @@ import grpc.aio
 from nasfeat.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from nasfeat_server.errors import ConfigurationError, ReloadError
 from nasfeat_server.rpc.catalog import Served
+from nasfeat_server.rpc.control_client import connected
 from nasfeat_server.telemetry import logging
 from nasfeat_server.telemetry.events import ModelLabel
 
@@ -118,18 +119,11 @@ class ControlServer:
 
 async def _is_answered(path: Path) -> bool:
     try:
-        async with connected(path) as admin:
-            await admin.GetStatus(admin_service_pb2.GetStatusRequest(), timeout=1)
-    except grpc.aio.AioRpcError as error:
-        return error.code() is not grpc.StatusCode.UNAVAILABLE
+        async with connected(path) as server:
+            await server.status()
+    except ReloadError:
+        return False
     return True
-
-
-@contextlib.asynccontextmanager
-async def connected(path: Path) -> "AsyncIterator[admin_service_pb2_grpc.AdminServiceAsyncStub]":
-    """Give a stub for the server whose control socket is `path`."""
-    async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
-        yield admin_service_pb2_grpc.AdminServiceStub(channel)
 
 
 class _AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
