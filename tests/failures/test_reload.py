@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from nasfeat_client import AsyncFeatureClient, ClientConfig, ModelNotFoundError, Result, ResumeConfig, StreamOptions
@@ -205,3 +206,18 @@ async def test_what_cannot_be_loaded_leaves_the_server_as_it_is(
             await admin.load(weights, version, share)
         assert await _versions(client, 2) == {"v1": 2}
         assert metric(app, "nasfeat_reloads_total", outcome="failed") == 1
+
+
+async def test_versions_leave_nothing_behind(tmp_path: Path) -> None:
+    """Ten reloads later the server has as many descriptors and processes as after the first."""
+    process = psutil.Process()
+    async with _two_versions(tmp_path, 0) as (client, admin):
+        counts = []
+        for seed in range(3, 13):
+            await admin.promote(move_streams=False, keep_previous=False)
+            while len((await admin.status()).models) > 1:  # noqa: ASYNC110 - whether a version has left is to be asked
+                await asyncio.sleep(0.005)
+            assert len(await _versions(client, 1)) == 1
+            counts.append((process.num_fds(), len(process.children())))
+            await admin.load(f"random:{seed}", f"v{seed}", 0)
+    assert counts[-1] == counts[0]

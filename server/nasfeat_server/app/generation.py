@@ -132,6 +132,7 @@ class Generation:
             outage_s=config.outage_s,
             observer=self._common.observer,
         )
+        stack.callback(dispatcher.close)
         return _Core(arena=arena, slots=slots, dispatcher=dispatcher, windows=WindowKeeper(config.slots))
 
     async def _keep_replicas(self, loading: EngineOptions, core: _Core) -> None:

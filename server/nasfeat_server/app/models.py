@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -194,14 +195,22 @@ class Models:
         generation = self._loading = Generation(config, self._common, patient=patient)
         life = self._tasks.create_task(generation.run())
         self._lives[life] = generation
-        life.add_done_callback(self._lives.pop)
+        life.add_done_callback(self._ended)
         try:
-            return _Version(generation=generation, served=await asyncio.shield(generation.loaded))
+            served = await asyncio.shield(generation.loaded)
         except asyncio.CancelledError:
             life.cancel()
             raise
         finally:
             self._loading = None
+        if not served.description.trained:
+            _log.warning("the weights are %s: UNTRAINED, the features mean nothing", served.description.weights_source)
+        return _Version(generation=generation, served=served)
+
+    def _ended(self, life: asyncio.Task[None]) -> None:
+        del self._lives[life]
+        # Its parts know each other: without this its arena would be kept until Python looks for such circles by itself.
+        asyncio.get_running_loop().call_soon(gc.collect)
 
     def _shares(self) -> dict[str, float]:
         share = self._catalog.share
@@ -220,9 +229,6 @@ class Models:
         shares = self._shares()
         facts = {served.label: _facts(served, shares.get(served.label, 0.0)) for served in self._catalog.served}
         _log.info("now %s", ", ".join(f"version {fact.version!r} is {label}" for label, fact in facts.items()))
-        for fact in facts.values():
-            if not fact.trained:
-                _log.warning("the weights are %s: UNTRAINED, the features mean nothing", fact.weights_source)
         self._common.observer.observe(ModelsChanged(models=facts))
         self._common.on_change()
 

@@ -13,6 +13,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "fine-tune": ("nasfeat_server.cli.fine_tune", "fine_tune"),
         "validate": ("nasfeat_server.cli.validate", "validate"),
+        "admin": ("nasfeat_server.cli.admin", "admin"),
         "export": ("nasfeat_server.cli.export", "export"),
     }
 )

@@ -147,6 +147,11 @@ class Dispatcher:
         if not self.withdraw(work):
             work.abandoned = True
 
+    def close(self) -> None:
+        """Wait for no replica any more; all that was submitted is settled."""
+        if self._outage:
+            self._outage.cancel()
+
     async def serve(self, executor: Executor) -> None:
         """Give batches to `executor` until cancelled, which may happen only when its replica is dead or idle."""
         seat = Seat(executor)
