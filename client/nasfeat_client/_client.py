@@ -173,20 +173,21 @@ class AsyncFeatureClient:
         """Describe a model.
 
         Args:
-            name: the model's name; "" means the server's default model.
+            name: the model's name, a version's, "stable" or "canary"; "" means what `ClientConfig.model` says, or the
+                stable version.
 
         Raises:
             ModelNotFoundError: the server has no such model.
             NasfeatError: the call failed.
         """
-        request = feature_service_pb2.GetModelRequest(name=name)
+        request = feature_service_pb2.GetModelRequest(name=name or self._config.model)
         reply = await self._pool.ask(
             lambda stub, timeout_s, metadata: stub.GetModel(request, timeout=timeout_s, metadata=metadata)
         )
         return model_of(reply.model)
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """Describe every model of the server, its default model first.
+        """Describe every version of the model that the server has, the stable one first.
 
         Raises:
             NasfeatError: the call failed.

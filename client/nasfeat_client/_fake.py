@@ -108,7 +108,7 @@ class FakeServicer(FeatureServiceServicer):
         self, request: feature_service_pb2.ExtractFeaturesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> feature_service_pb2.ExtractFeaturesResponse:
         script, model = self._server.script, self._server.model
-        await self._refuse(context)
+        await self._refuse(context, request.model)
         outputs = resolved(request.outputs, request.top_k)
         await _check(context, outputs, request.top_k, model)
         for index in range(len(request.images)):
@@ -126,7 +126,7 @@ class FakeServicer(FeatureServiceServicer):
         context: _StreamContext,
     ) -> None:
         options = (await anext(request_iterator)).options
-        await self._refuse(context)
+        await self._refuse(context, options.model)
         model = self._server.model
         granted = feature_service_pb2.StreamGranted(
             options=options, identity=_identity(model), feature_length=model.feature_length
@@ -142,9 +142,7 @@ class FakeServicer(FeatureServiceServicer):
     async def GetModel(  # noqa: N802
         self, request: feature_service_pb2.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> feature_service_pb2.GetModelResponse:
-        await self._refuse(context)
-        if request.name not in {"", self._server.model.identity.name}:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no model {request.name!r} here")
+        await self._refuse(context, request.name)
         return feature_service_pb2.GetModelResponse(model=_model(self._server.model))
 
     async def ListModels(  # noqa: N802
@@ -154,7 +152,10 @@ class FakeServicer(FeatureServiceServicer):
         await self._refuse(context)
         return feature_service_pb2.ListModelsResponse(models=[_model(self._server.model)])
 
-    async def _refuse(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def _refuse(self, context: grpc.aio.ServicerContext[Any, Any], model: str = "") -> None:
+        identity = self._server.model.identity
+        if model not in {"", "stable", identity.version, identity.name}:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no model {model!r} here")
         script, seen = self._server.script, self._server.seen
         if script.refusal and (script.refused_calls is None or seen.refused_calls < script.refused_calls):
             seen.refused_calls += 1

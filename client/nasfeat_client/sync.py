@@ -147,7 +147,8 @@ class FeatureClient:
         """Describe a model.
 
         Args:
-            name: the model's name; "" means the server's default model.
+            name: the model's name, a version's, "stable" or "canary"; "" means what `ClientConfig.model` says, or the
+                stable version.
 
         Raises:
             ModelNotFoundError: the server has no such model.
@@ -156,7 +157,7 @@ class FeatureClient:
         return self._loop.run(self._client.model, name)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """Describe every model of the server, its default model first.
+        """Describe every version of the model that the server has, the stable one first.
 
         Raises:
             NasfeatError: the call failed.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from nasfeat_client import AsyncFeatureClient, ClientConfig, ModelNotFoundError, Result, ResumeConfig, StreamOptions
 from nasfeat_server.engine.fake import fingerprint
 from nasfeat_server.errors import ReloadError
 from nasfeat_server.rpc.control_client import Admin, connected
+from programs import run_client
 from serving import FAKE, metric, running
 
 _LENGTH = 768
@@ -221,3 +224,30 @@ async def test_versions_leave_nothing_behind(tmp_path: Path) -> None:
             counts.append((process.num_fds(), len(process.children())))
             await admin.load(f"random:{seed}", f"v{seed}", 0)
     assert counts[-1] == counts[0]
+
+
+async def test_a_table_is_of_one_version(tmp_path: Path) -> None:
+    """The command asks for one version from the first picture to the last, whatever share a canary has, or --model."""
+    control, table = tmp_path / "control", tmp_path / "features.jsonl"
+    pictures = await asyncio.to_thread(_written, tmp_path)
+    async with (
+        running(FAKE, weights="random:1", model_version="v1", control=control) as app,
+        connected(control) as admin,
+    ):
+        await admin.load("random:2", "v2", 0.5)
+        for options, version in (((), "v1"), (("--model", "canary"), "v2"), (("--model", "v2"), "v2")):
+            code, _, words = await run_client(
+                "extract", pictures, "-t", str(app.listening), "-o", table, "--restart", *options
+            )
+            assert code == 0, words
+            rows = [json.loads(line) for line in (await asyncio.to_thread(table.read_text)).splitlines()]
+            assert {min(row["features"]) >= int(version[1:]) for row in rows} == {True}
+            assert {max(row["features"]) < int(version[1:]) + 1.5 for row in rows} == {True}
+
+
+def _written(folder: Path) -> Path:
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number in range(8):
+        Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(pictures / f"{number}.png")
+    return pictures

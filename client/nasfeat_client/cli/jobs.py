@@ -13,7 +13,7 @@ from nasfeat_client.cli.books import Destination, RunBook, picture_book, table_b
 from nasfeat_client.cli.pictures.sources import STDIN, check_sources, count_of, pictures_of
 from nasfeat_client.cli.progress import Progress, shown_progress
 from nasfeat_client.cli.report import print_classes, print_summary
-from nasfeat_client.cli.session import Session, described_model
+from nasfeat_client.cli.session import Session
 from nasfeat_client.cli.tables.errors import ItemError
 from nasfeat_client.cli.tally import Tally, tally
 from nasfeat_client.result import Classification, Result
@@ -37,8 +37,7 @@ def extract(session: Session, sources: Sequence[str], destination: Destination, 
         The exit code.
     """
     check_sources(sources)
-    with picture_book(destination, restart=restart) as book, session.client() as client:
-        model = described_model(client)
+    with picture_book(destination, restart=restart) as book, session.served() as (client, model):
         pictures = book.remaining(pictures_of(sources))
         with shown_progress(None, quiet=session.as_json, done=book.done) as progress:
             _count_meanwhile(sources, progress)
@@ -59,9 +58,8 @@ def video(session: Session, source: "Video | LiveVideo", destination: Destinatio
     with (
         table_book(destination, lambda _, result: cells(result.frame_id)) as book,
         source,
-        session.client() as client,
+        session.served() as (client, model),
     ):
-        model = described_model(client)
         frames = source.frames(height=model.image_height, width=model.image_width)
         options = StreamOptions(outputs=destination.outputs, overload_policy=source.overload_policy)
         with shown_progress(source.expected_frames(), quiet=session.as_json) as progress:
@@ -98,12 +96,10 @@ def classify(session: Session, sources: Sequence[str], top_k: int) -> int:
     """
     check_sources(sources)
     book = _Classes()
-    with session.client() as client:
-        model = described_model(client)
-        with shown_progress(None, quiet=session.as_json) as progress:
-            _count_meanwhile(sources, progress)
-            with closing(answers(client, pictures_of(sources), top_k=top_k)) as outcomes:
-                gathered = tally(outcomes, progress, book)
+    with session.served() as (client, model), shown_progress(None, quiet=session.as_json) as progress:
+        _count_meanwhile(sources, progress)
+        with closing(answers(client, pictures_of(sources), top_k=top_k)) as outcomes:
+            gathered = tally(outcomes, progress, book)
     print_classes(gathered, model.identity, book.classified, as_json=session.as_json)
     return int(not gathered.all_well)
 

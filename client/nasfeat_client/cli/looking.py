@@ -17,7 +17,7 @@ from nasfeat_client.cli.answers import answers
 from nasfeat_client.cli.options import with_session
 from nasfeat_client.cli.pictures.sources import check_sources, pictures_of
 from nasfeat_client.cli.plot import write_timeline
-from nasfeat_client.cli.session import Session, described_model
+from nasfeat_client.cli.session import Session
 from nasfeat_client.cli.sheet import Tile, check_ending, write_sheet
 from nasfeat_client.cli.tables.errors import ItemError
 from nasfeat_client.cli.vectors import FeatureTable, Vectors, change_of, cosines
@@ -40,8 +40,7 @@ def similar(sources: tuple[str, ...], **session: Any) -> int:
     picture or what stands for several, as in `nasfeat extract`.
     """
     opened = Session(**session)
-    with opened.client() as client:
-        described_model(client)
+    with opened.served() as (client, _):
         names, vectors = _vectors_of(client, sources)
     matrix = cosines(vectors, vectors)
     if opened.as_json:
@@ -75,8 +74,8 @@ def search(table: Path, query: str, top_k: int, output: Path | None, column: str
     if output:
         check_ending(output)
     opened = Session(**session)
-    with closing(FeatureTable(table, column)) as features, opened.client() as client:
-        features.check_model(described_model(client).identity)
+    with closing(FeatureTable(table, column)) as features, opened.served() as (client, model):
+        features.check_model(model.identity)
         _, vectors = _vectors_of(client, (query,), most=1)
         found = features.most_like(vectors[0], top_k)
     if output:

@@ -140,7 +140,7 @@ def _destination(output: Path, table_format: str | None, outputs: tuple[str, ...
 @click.argument("name", default="")
 @with_session
 def model(name: str, **session: Any) -> int:
-    """Show what the server serves: its default model, or the one called NAME.
+    """Show what the server serves: its stable version, or the one called NAME.
 
     The outputs are listed with their shapes for one image; `NAME/mean` is the average of the map NAME over all pixels.
     """

@@ -22,6 +22,13 @@ _SESSION = (
         help="The server, or several of the same model.",
     ),
     click.option(
+        "--model",
+        "version",
+        default="",
+        metavar="NAME",
+        help="The version of the model: 'canary', or a version's name.  [default: the stable one]",
+    ),
+    click.option(
         "--timeout",
         "timeout_s",
         type=click.FloatRange(min=0, min_open=True),

@@ -1,8 +1,9 @@
 """What every command is told of the server and of its own output."""
 
+import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ class Session:
 
     Attributes:
         target: "host:port", or several with commas between them.
+        version: the version of the model; "" takes the stable one.
         timeout_s: seconds that a call may take.
         tls: speak TLS.
         tls_ca: whom to trust; None means whom gRPC trusts.
@@ -30,6 +32,7 @@ class Session:
 
     target: str
     timeout_s: float
+    version: str = ""
     tls: bool = False
     tls_ca: Path | None = None
     tls_cert: Path | None = None
@@ -57,7 +60,15 @@ class Session:
                 tls = TlsConfig(root_certificates=ca, certificate_chain=cert, private_key=key)
         except ValueError:
             raise click.UsageError("--tls-cert and --tls-key are given together or not at all") from None
-        return ClientConfig(call_timeout_s=self.timeout_s, tls=tls, token=token or None)
+        return ClientConfig(call_timeout_s=self.timeout_s, model=self.version, tls=tls, token=token or None)
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[tuple[FeatureClient, ModelInfo]]:
+        """Give one version of the model, and a client that asks for no other: all results compare."""
+        with self.client() as asking:
+            model = described_model(asking)
+        with replace(self, version=model.identity.version).client() as client:
+            yield client, model
 
     def client(self) -> FeatureClient:
         """Make a client for the server."""
@@ -76,7 +87,7 @@ def taken(options: Mapping[str, Any]) -> tuple[Session, dict[str, Any]]:
 
 
 def described_model(client: FeatureClient) -> ModelInfo:
-    """Ask for the default model, and warn on stderr if its results mean nothing."""
+    """Ask for the model that the client wants, and warn on stderr if its results mean nothing."""
     model = client.model()
     if not model.identity.trained:
         source = model.identity.weights_source
