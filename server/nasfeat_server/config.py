@@ -66,6 +66,75 @@ class RequestLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How long a client's connection may last, and what it may carry at once.
+
+    Attributes:
+        max_age_s: seconds after which a connection takes no new calls, so that clients behind a balancer spread anew
+            and certificates are shown again; 0 for no end.
+        age_grace_s: seconds that its calls then have left, before they are cut off.
+        max_idle_s: seconds without a call after which a connection is closed; 0 for never.
+        max_calls: calls and streams under way on one connection; a client's further ones wait at the client.
+    """
+
+    max_age_s: float = 0.0
+    age_grace_s: float = 30.0
+    max_idle_s: float = 0.0
+    max_calls: int = 1024
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, all at once.
+
+        Raises:
+            ConfigurationError: names every setting that is wrong, and what is allowed.
+        """
+        wrong = [
+            message
+            for fails, message in (
+                (self.max_age_s < 0, "a connection's age must be 0 seconds, for no end, or more"),
+                (self.age_grace_s <= 0, "the calls of a connection that ends must have over 0 seconds left"),
+                (self.max_idle_s < 0, "a connection's idle time must be 0 seconds, for no end, or more"),
+                (self.max_calls < 1, "a connection must be allowed 1 call or more"),
+            )
+            if fails
+        ]
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityConfig:
+    """Who may use the server, and as whom it runs.
+
+    Attributes:
+        tls_certificate: the server's certificate and those between it and its authority, PEM; None speaks in the clear.
+        tls_key: its private key, PEM.
+        tls_client_ca: the authorities of clients' certificates, PEM; None asks clients for none.
+        tokens: the file of tenants and their tokens; None lets everybody in.
+        user: "NAME[:GROUP]", whom the process becomes once its ports are bound; None stays who it is.
+        allow_root: serve other machines as root.
+    """
+
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tokens: Path | None = None
+    user: str | None = None
+    allow_root: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what does not belong together.
+
+        Raises:
+            ConfigurationError: the key, the certificate or both are missing.
+        """
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError("the certificate and the key of TLS are given together or not at all")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ConfigurationError("clients can be asked for certificates only by a server that has one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """Everything that `nasfeat_server.app` needs to know.
 
@@ -89,6 +158,8 @@ class ServerConfig:
         max_batch_size: the largest batch, a power of two.
         slots: places of the arena: images decoded and not yet computed, over all streams.
         limits: what a request may ask for.
+        connections: how long connections may last, and what one may carry.
+        security: who may use the server, and as whom it runs.
         grace_s: seconds that work in flight may take after SIGTERM.
         hang_s: seconds without an answer after which a replica is killed and restarted.
         start_limit_s: seconds without progress after which a replica that starts is killed and started again.
@@ -118,6 +189,8 @@ class ServerConfig:
     max_batch_size: int = 4
     slots: int = 64
     limits: RequestLimits = field(default_factory=RequestLimits)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    security: SecurityConfig = field(default_factory=SecurityConfig)
     grace_s: float = 30.0
     hang_s: float = 120.0
     start_limit_s: float = 600.0

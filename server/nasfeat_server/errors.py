@@ -4,6 +4,8 @@
 Messages are written for the person who sent the request: what was wrong, with the numbers, and what is allowed.
 """
 
+from typing import Literal
+
 
 class NasfeatError(Exception):
     """Base of every error that a client can be answered with."""
@@ -19,6 +21,19 @@ class InvalidRequestError(NasfeatError):
 
 class ModelNotFoundError(NasfeatError):
     """The request names a model that this server does not serve."""
+
+
+class UnauthenticatedError(NasfeatError):
+    """The caller has not said who it is, or is not, or no longer, known.
+
+    Attributes:
+        reason: which of these, in one word.
+    """
+
+    def __init__(self, message: str, *, reason: Literal["missing", "malformed", "unknown", "revoked"]) -> None:
+        """Keep `message` for the client and `reason` for whoever counts."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class OverloadedError(NasfeatError):

@@ -17,6 +17,7 @@ from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.fake import FakeExecutor
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.imaging.types import ImageLimits
+from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.catalog import Calls, Catalog, Served
 from nasfeat_server.rpc.convert import identity_message, model_message
 from nasfeat_server.rpc.decoding import Decoding
@@ -27,6 +28,7 @@ from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.windows import WindowKeeper
+from nasfeat_server.security.tenants import Tenants
 from nasfeat_server.telemetry.events import FrameFinished, FrameReceived
 from serving import until
 
@@ -123,6 +125,7 @@ async def gated(
     outage_s: float = 60.0,
     limits: RequestLimits | None = None,
     sharing: Sharing | None = None,
+    tenants: Tenants | None = None,
 ) -> AsyncIterator[Gated]:
     """Serve until the context ends, with a device for each of `busy_s`, the time that its batches claim to take."""
     arena = Arena.create(ArenaLayout(slots=slots, image_height=32, image_width=32, result_bytes=2**16))
@@ -148,7 +151,8 @@ async def gated(
         standing=Standing(),
     )
     windows = WindowKeeper(slots)
-    server = grpc.aio.server(interceptors=(ReceiveInterceptor(),))
+    asking = (AuthenticationInterceptor(tenants, log),) if tenants else ()
+    server = grpc.aio.server(interceptors=(*asking, ReceiveInterceptor()))
     servicer = _servicer(await devices[0].warm_up(), path, limits or RequestLimits(), windows, log)
     feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(servicer, server)
     target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from cachetools import LRUCache
 
 from nasfeat_server.app.generation import Common
+from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.models import Models
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.config import Endpoint, ServerConfig
@@ -22,6 +23,7 @@ from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.scheduling.sharing import Key
 from nasfeat_server.telemetry.prometheus import MetricsServer, PrometheusObserver
+from nasfeat_server.telemetry.security_metrics import SecurityMetrics
 
 _log = logging.getLogger(__name__)
 
@@ -57,19 +59,31 @@ class App:
         place(config.devices)
         Framing.parse(config.crop)
         async with contextlib.AsyncExitStack() as stack:
+            guard = Guard(config, self._observer)
+            guard.load()
+            self._observer.registry.register(SecurityMetrics(guard.state))
             self.metrics = stack.enter_context(MetricsServer(config.metrics, self._observer.registry)).endpoint
-            rpc = RpcServer(listen=config.listen, limits=config.limits)
+            rpc = RpcServer(
+                listen=config.listen,
+                limits=config.limits,
+                connections=config.connections,
+                credentials=guard.credentials,
+                authentication=guard.authentication,
+            )
             stack.push_async_callback(rpc.stop, 0)
             self.listening = rpc.bind()
+            guard.give_up_rights()
             changed = asyncio.Event()
             with self._common(changed.set) as common:
                 async with refusals_alone(), asyncio.TaskGroup() as tasks:
                     models = self.models = Models(config, common, self._catalog, tasks)
                     self._watch(models, common)
-                    reporting = tasks.create_task(_report_health(changed, models, rpc))
+                    parts = (_report_health(changed, models, rpc), guard.run())
+                    background = [tasks.create_task(part) for part in parts]
                     await self._serve(models, rpc, stop)
                     await models.close()
-                    reporting.cancel()
+                    for task in background:
+                        task.cancel()
 
     @contextlib.contextmanager
     def _common(self, on_change: Callable[[], None]) -> Iterator[Common]:

@@ -39,7 +39,7 @@ class Backlog:
         if verdict is Verdict.NEWCOMER:
             job.error = OverloadedError(
                 f"{self._terms.backlog} frames of the stream wait already, which is its backlog",
-                retry_after_s=self._path.dispatcher.drain_s(),
+                retry_after_s=self._path.retry_after_s(),
             )
             self._path.settle(job)
             return

@@ -144,6 +144,11 @@ def stream_terms(
     )
 
 
+def unary_weight(highest: feature_service_pb2.Priority.ValueType) -> float:
+    """Give the share of the images of a unary call, which names no priority: the normal one, if it may have that."""
+    return _WEIGHTS_OF_PRIORITIES[min(highest, feature_service_pb2.PRIORITY_NORMAL)]
+
+
 def _window(asked: int, result_bytes: int, limits: RequestLimits) -> int:
     """Grant the frames asked for, as far as their results fit into what a stream may hold."""
     window = min(asked or limits.max_window, limits.max_window)

@@ -104,6 +104,10 @@ class FramePath:
             if not job.leading:
                 job.key = None
 
+    def retry_after_s(self) -> float:
+        """Estimate when it is worth while to come again with an image for which there is no room now."""
+        return self.dispatcher.drain_s()
+
     async def reserve(self, *, max_waiting: int | None = None) -> int:
         """Wait for a slot and for room to decode one image.
 

@@ -1,13 +1,16 @@
 """The gRPC server around the servicer: limits, keepalive, health and reflection."""
 
+import math
+
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
-from nasfeat_server.config import Endpoint, RequestLimits
+from nasfeat_server.config import ConnectionLimits, Endpoint, RequestLimits
 from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
 
@@ -22,12 +25,28 @@ class RpcServer:
     Args:
         listen: where to listen.
         limits: decides the largest message.
+        connections: how long they may last.
+        credentials: TLS; None speaks in the clear.
+        authentication: lets calls through; None lets all.
     """
 
-    def __init__(self, *, listen: Endpoint, limits: RequestLimits) -> None:
+    def __init__(
+        self,
+        *,
+        listen: Endpoint,
+        limits: RequestLimits,
+        connections: ConnectionLimits,
+        credentials: grpc.ServerCredentials | None = None,
+        authentication: AuthenticationInterceptor | None = None,
+    ) -> None:
         self._listen = listen
+        self._credentials = credentials
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=_options(limits), interceptors=(ReceiveInterceptor(),))
+        # Who is not known goes before anything else is done for the call.
+        interceptors = (*((authentication,) if authentication else ()), ReceiveInterceptor())
+        self._server = grpc.aio.server(
+            options=(*_options(limits), *_connection_options(connections)), interceptors=interceptors
+        )
 
     def bind(self) -> Endpoint:
         """Take the port, so that a port in use is found before any weights are loaded.
@@ -39,7 +58,11 @@ class RpcServer:
             ConfigurationError: the address cannot be listened on.
         """
         try:
-            port = self._server.add_insecure_port(str(self._listen))
+            port = (
+                self._server.add_secure_port(str(self._listen), self._credentials)
+                if self._credentials
+                else self._server.add_insecure_port(str(self._listen))
+            )
         except RuntimeError as error:
             raise ConfigurationError(f"cannot listen on {self._listen}: is the port in use? ({error})") from error
         return Endpoint(host=self._listen.host, port=port)
@@ -81,4 +104,19 @@ def _options(limits: RequestLimits) -> tuple[tuple[str, int], ...]:
         # Clients may ping an idle connection every 5 seconds without being sent away.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    )
+
+
+def _connection_options(limits: ConnectionLimits) -> tuple[tuple[str, int], ...]:
+    """Say how long connections last; a time that is 0 is left out, and means for ever."""
+    times = (
+        ("grpc.max_connection_age_ms", limits.max_age_s),
+        ("grpc.max_connection_age_grace_ms", limits.age_grace_s if limits.max_age_s else 0.0),
+        ("grpc.max_connection_idle_ms", limits.max_idle_s),
+    )
+    return (
+        *((name, math.ceil(seconds * 1000)) for name, seconds in times if seconds),
+        ("grpc.max_concurrent_streams", limits.max_calls),
+        # Who connects and then says nothing is let go; the default is two minutes.
+        ("grpc.server_handshake_timeout_ms", 20_000),
     )

@@ -18,7 +18,7 @@ from nasfeat_server.errors import (
     OverloadedError,
     ShuttingDownError,
 )
-from nasfeat_server.rpc import convert
+from nasfeat_server.rpc import convert, tenancy
 from nasfeat_server.rpc.catalog import Catalog, Served
 from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.status import status_of, trailing_metadata
@@ -74,7 +74,8 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             with served.calls.under_way():
                 response = await extract(
                     request,
-                    path=served.path,
+                    path=tenancy.path_of_caller(served.path),
+                    weight=convert.unary_weight(tenancy.highest_priority()),
                     description=served.description,
                     limits=self._limits,
                     timeout_s=context.time_remaining(),
@@ -94,18 +95,18 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             options = await _opening(request_iterator)
             served = self._catalog.choose(options.model)
             served.path.dispatcher.check_up()
+            tenancy.cap_priority(options)
             terms = convert.stream_terms(options, served.description, self._limits)
             granted = feature_service_pb2.StreamGranted(
                 options=convert.granted_options(options, terms),
                 identity=served.model.identity,
                 feature_length=served.model.feature_length,
             )
-            stream = StreamSession(
-                path=served.path, terms=terms, granted=granted, windows=served.windows, context=context
-            )
+            path = tenancy.path_of_caller(served.path)
+            stream = StreamSession(path=path, terms=terms, granted=granted, windows=served.windows, context=context)
             # Without a turn of the loop between the check and the stream: the limit is exact.
             self._check_room()
-            with self._open(stream, served):
+            with tenancy.counted(stream), self._open(stream, served):
                 await stream.run(request_iterator)
 
     async def GetModel(

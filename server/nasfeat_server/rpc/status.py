@@ -27,6 +27,8 @@ STATUSES: dict[type[errors.NasfeatError], Status] = {
     errors.InvalidImageError: _status(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_IMAGE", Outcome.INVALID),
     errors.InvalidRequestError: _status(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", Outcome.INVALID),
     errors.ModelNotFoundError: _status(grpc.StatusCode.NOT_FOUND, "INVALID_REQUEST", Outcome.INVALID),
+    # Ends calls and streams, never one image: the reason is on no wire.
+    errors.UnauthenticatedError: _status(grpc.StatusCode.UNAUTHENTICATED, "INVALID_REQUEST", Outcome.INVALID),
     errors.OverloadedError: _status(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", Outcome.REJECTED),
     errors.DeadlinePassedError: _status(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED", Outcome.EXPIRED),
     errors.ShuttingDownError: _status(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", Outcome.REJECTED),

@@ -12,13 +12,12 @@ from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob, write_result
 from nasfeat_server.rpc.outputs import Selection, select
 
-_WEIGHT = 1.0
-
 
 async def extract(
     request: feature_service_pb2.ExtractFeaturesRequest,
     *,
     path: FramePath,
+    weight: float,
     description: ModelDescription,
     limits: RequestLimits,
     timeout_s: float | None,
@@ -32,7 +31,7 @@ async def extract(
     """
     selection = select(request.outputs, request.top_k, description, limits)
     _check_count(len(request.images), selection, limits)
-    lane = path.dispatcher.open_lane(_WEIGHT)
+    lane = path.dispatcher.open_lane(weight)
     deadline = convert.deadline_after(timeout_s)
     jobs = [
         FrameJob(
@@ -40,7 +39,7 @@ async def extract(
             capture_time=None,
             image=image,
             lane=lane,
-            weight=_WEIGHT,
+            weight=weight,
             selection=selection,
             deadline=deadline,
         )

@@ -1,0 +1,137 @@
+"""Who may use the server, and as whom it runs: loaded at the start, and watched from then on."""
+
+import asyncio
+import ipaddress
+import logging
+from pathlib import Path
+
+from nasfeat_server.config import Endpoint, ServerConfig
+from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.rpc.authentication import AuthenticationInterceptor
+from nasfeat_server.rpc.credentials import ServerCredentials, server_credentials
+from nasfeat_server.security import privileges
+from nasfeat_server.security.certificates import Certificate, TlsFiles
+from nasfeat_server.security.tenants import Tenants
+from nasfeat_server.telemetry.events import Observer
+from nasfeat_server.telemetry.security_metrics import SecurityState, TenantState
+
+_log = logging.getLogger(__name__)
+
+_PERIOD_S = 1.0
+
+
+class Guard:
+    """What stands between the port and strangers, as far as it is configured.
+
+    Args:
+        config: says which files there are.
+        observer: told of refused calls.
+
+    Attributes:
+        credentials: TLS, once it is loaded; None without.
+        authentication: asks calls for tokens; None lets all in.
+    """
+
+    def __init__(self, config: ServerConfig, observer: Observer) -> None:
+        security = self._security = config.security
+        self._endpoints = {"gRPC": config.listen, "metrics": config.metrics}
+        self._account = privileges.Account.find(security.user) if security.user else None
+        self._certificate: Certificate | None = None
+        if security.tls_certificate and security.tls_key:
+            self._certificate = Certificate(
+                TlsFiles(certificate=security.tls_certificate, key=security.tls_key, client_ca=security.tls_client_ca)
+            )
+        self._tenants = Tenants(security.tokens) if security.tokens else None
+        self.credentials: ServerCredentials | None = None
+        self.authentication = AuthenticationInterceptor(self._tenants, observer) if self._tenants else None
+
+    def load(self) -> None:
+        """Read the files, and say what is dangerous.
+
+        Raises:
+            ConfigurationError: a file cannot be used, or root would serve other machines.
+        """
+        self._check_root()
+        if self._certificate:
+            self._certificate.load()
+            self.credentials = server_credentials(self._certificate)
+        elif _is_reachable(self._endpoints["gRPC"]):
+            with_tokens = ", the tokens too" if self._tenants else ""
+            _log.warning("no TLS: everything travels in the clear%s, unless a proxy sees to it", with_tokens)
+        if self._tenants:
+            self._tenants.load()
+
+    def give_up_rights(self) -> None:
+        """Become the user that was named, now that the ports are bound.
+
+        Raises:
+            ConfigurationError: that is not possible, or that user cannot read the files again when they change.
+        """
+        if not self._account:
+            return
+        privileges.become(self._account)
+        _log.info("the process is now user %s (%d:%d)", self._account.name, self._account.uid, self._account.gid)
+        for path in self._files():
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"user {self._account.name} must read {path} when it changes: {error}"
+                ) from error
+
+    async def run(self) -> None:
+        """Look once a second whether a file has changed, until cancelled."""
+        while True:
+            await asyncio.sleep(_PERIOD_S)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Look whether a file has changed."""
+        if self._certificate:
+            self._certificate.refresh()
+        if self._tenants:
+            self._tenants.refresh()
+
+    def state(self) -> SecurityState:
+        """Tell what there is to tell in metrics."""
+        tenants = self._tenants.known if self._tenants else ()
+        return SecurityState(
+            failures=self.authentication.failures.copy() if self.authentication else None,
+            tenants=[
+                TenantState(
+                    name=tenant.name,
+                    frames=tenant.meter.admitted,
+                    throttled=tenant.meter.held_back,
+                    streams=len(tenant.streams),
+                )
+                for tenant in tenants
+            ],
+            certificate_expiry=self._certificate.identity.expires_at.timestamp() if self._certificate else None,
+        )
+
+    def _files(self) -> list[Path]:
+        security = self._security
+        named = (security.tls_certificate, security.tls_key, security.tls_client_ca, security.tokens)
+        return [path for path in named if path]
+
+    def _check_root(self) -> None:
+        """Refuse to read strangers' images with C libraries as somebody who may do everything."""
+        if not privileges.is_root() or self._account or self._security.allow_root:
+            return
+        reachable = [f"{name} on {endpoint}" for name, endpoint in self._endpoints.items() if _is_reachable(endpoint)]
+        if reachable:
+            raise ConfigurationError(
+                f"root would serve other machines ({', '.join(reachable)}): start it as another user, name one with "
+                "--user, or say --allow-root"
+            )
+
+
+def _is_reachable(endpoint: Endpoint) -> bool:
+    """Tell whether other machines may reach an address."""
+    if endpoint.host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(endpoint.host).is_loopback
+    except ValueError:
+        # A name of something, or a socket of the file system, which has rights of its own.
+        return not endpoint.host.startswith("unix")

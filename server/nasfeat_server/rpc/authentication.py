@@ -1,0 +1,90 @@
+"""Calls without a known token end before anything of them is read."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health
+
+from nasfeat.v1 import feature_service_pb2
+from nasfeat_server.errors import UnauthenticatedError
+from nasfeat_server.rpc.status import status_of
+from nasfeat_server.security.tenants import Caller, Tenants
+from nasfeat_server.telemetry.events import Observer, RequestFinished
+
+_log = logging.getLogger(__name__)
+
+# What probes and load balancers ask, which have no tokens: it tells whether the server serves and nothing else.
+_OPEN = f"/{health.SERVICE_NAME}/"
+_SERVICE = feature_service_pb2.DESCRIPTOR.services_by_name["FeatureService"]
+_PAUSE_S = 1.0
+
+# gRPC runs a call's handler in the task, and so in the context, of its interceptors.
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+
+def caller() -> Caller | None:
+    """Tell whose the call is that this is part of; None where no tokens are asked for."""
+    return _caller.get()
+
+
+class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
+    """Lets the calls of known tenants through, and health checks.
+
+    Any other call gets a handler of streams, even where its method is unary: gRPC would read and parse a unary
+    request before its handler could refuse.
+
+    Attributes:
+        failures: refused calls by reason.
+    """
+
+    def __init__(self, tenants: Tenants, observer: Observer) -> None:
+        """Ask `tenants` about every call."""
+        self.failures: Counter[str] = Counter({"missing": 0, "malformed": 0, "unknown": 0})
+        self._tenants = tenants
+        self._observer = observer
+        self._logged_at = -_PAUSE_S
+        self._unlogged = 0
+
+    async def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Give the handler of a call, or of its refusal."""
+        method = handler_call_details.method
+        if method.startswith(_OPEN):
+            return await continuation(handler_call_details)
+        metadata = handler_call_details.invocation_metadata
+        try:
+            found = self._tenants.identify([str(value) for key, value in metadata if key == "authorization"])
+        except UnauthenticatedError as error:
+            return self._refusal(method, error)
+        _caller.set(found)
+        return await continuation(handler_call_details)
+
+    def _refusal(self, method: str, error: UnauthenticatedError) -> "grpc.RpcMethodHandler[Any, Any]":
+        self.failures[error.reason] += 1
+
+        async def refuse(_: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+            self._note(method, context.peer(), error)
+            await context.abort(status_of(error).code, str(error))
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    def _note(self, method: str, peer: str, error: UnauthenticatedError) -> None:
+        # Of the methods that there are alone: a label of anything that strangers send has no bound.
+        service, _, name = method.removeprefix("/").rpartition("/")
+        if service == _SERVICE.full_name and name in _SERVICE.methods_by_name:
+            self._observer.observe(RequestFinished(method=name, code=status_of(error).code.name))
+        now = time.monotonic()
+        if now - self._logged_at < _PAUSE_S:
+            self._unlogged += 1
+            return
+        _log.warning("refused %r of %s: token %s (%d more unlogged)", method, peer, error.reason, self._unlogged)
+        self._logged_at, self._unlogged = now, 0

@@ -1,0 +1,54 @@
+"""The way of the images of a tenant: the same as everybody's, at the tenant's rate."""
+
+import asyncio
+import dataclasses
+from dataclasses import dataclass
+from typing import Self
+
+from nasfeat_server.errors import OverloadedError
+from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.scheduling.meter import Meter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeteredPath(FramePath):
+    """A `FramePath` on which an image waits for its tenant's rate before it waits for a slot.
+
+    A stream that blocks is so read no faster than the rate; one that gives frames up does so while it waits.
+
+    Attributes:
+        meter: the tenant's, of all its calls together.
+    """
+
+    meter: Meter
+
+    @classmethod
+    def of(cls, path: FramePath, meter: Meter) -> Self:
+        """Put `meter` before `path`."""
+        return cls(**{field.name: getattr(path, field.name) for field in dataclasses.fields(FramePath)}, meter=meter)
+
+    def retry_after_s(self) -> float:
+        """Estimate when it is worth while to come again: when there may be room, and the rate allows it."""
+        return max(self.dispatcher.drain_s(), self.meter.ready_in_s())
+
+    async def reserve(self, *, max_waiting: int | None = None) -> int:
+        """Wait for the tenant's rate, then as every path does.
+
+        Raises:
+            OverloadedError: `max_waiting` images wait already, or, where that is given, the tenant is above its rate.
+        """
+        if max_waiting is None:
+            await self.meter.pass_in_turn()
+        elif not self.meter.pass_now():
+            raise OverloadedError(
+                f"the tenant is above its {self.meter.per_second:g} frames a second; try again later",
+                retry_after_s=self.meter.ready_in_s(),
+            )
+        try:
+            # Without `super`, which in a class with slots finds another class.
+            slot = await FramePath.reserve(self, max_waiting=max_waiting)
+        except (OverloadedError, asyncio.CancelledError):
+            self.meter.give_back()
+            raise
+        self.meter.admitted += 1
+        return slot

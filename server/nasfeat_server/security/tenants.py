@@ -1,0 +1,145 @@
+"""Who calls: tenants, known by their tokens, and what each has under way."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nasfeat_server.errors import ConfigurationError, NasfeatError, OverloadedError, UnauthenticatedError
+from nasfeat_server.scheduling.meter import Meter
+from nasfeat_server.security.files import WatchedFiles
+from nasfeat_server.security.tokens import Quota, TokenTable, parse_tokens
+
+_log = logging.getLogger(__name__)
+
+_SCHEME = "bearer"
+
+
+class Tenant:
+    """One tenant for as long as the file has it.
+
+    Attributes:
+        name: its name, a label of metrics.
+        quota: what it may have.
+        meter: its rate, of all its calls together.
+        streams: how each of its open streams is ended, and the hash of the token that opened it.
+    """
+
+    def __init__(self, name: str, quota: Quota) -> None:
+        """Start with nothing under way."""
+        self.name = name
+        self.quota = quota
+        self.meter = Meter(quota.rate)
+        self.streams: dict[Callable[[NasfeatError], None], bytes] = {}
+
+    def __repr__(self) -> str:
+        """Show the name and what is under way."""
+        return f"<Tenant {self.name} {len(self.streams)} streams {self.meter}>"
+
+    def change(self, quota: Quota) -> None:
+        """Give it another quota; streams that are open stay."""
+        if quota.rate != self.quota.rate:
+            self.meter.change(quota.rate)
+        self.quota = quota
+
+    def end_revoked(self, table: TokenTable) -> None:
+        """End the streams that were opened with tokens that are no longer this tenant's."""
+        for stop, digest in tuple(self.streams.items()):
+            if table.owners.get(digest) != self.name:
+                stop(UnauthenticatedError("the token of this stream has been revoked", reason="revoked"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Whose a call is, and by which token."""
+
+    tenant: Tenant
+    digest: bytes
+
+    @contextlib.contextmanager
+    def stream(self, stop: Callable[[NasfeatError], None]) -> Iterator[None]:
+        """Count a stream of the tenant's for as long as the context lasts.
+
+        Args:
+            stop: ends the stream; called if its token is revoked.
+
+        Raises:
+            OverloadedError: the tenant has as many as it may.
+        """
+        tenant, limit = self.tenant, self.tenant.quota.max_streams
+        if limit is not None and len(tenant.streams) >= limit:
+            raise OverloadedError(f"tenant {tenant.name} has {limit} streams open, which is its limit; try again later")
+        tenant.streams[stop] = self.digest
+        try:
+            yield
+        finally:
+            del tenant.streams[stop]
+
+
+class Tenants:
+    """The tenants of a file, which is read again when it changes.
+
+    Args:
+        path: the file; see `nasfeat_server.security.tokens`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files = WatchedFiles((path,))
+        self._table = TokenTable(quotas={}, owners={})
+        self._tenants: dict[str, Tenant] = {}
+
+    @property
+    def known(self) -> tuple[Tenant, ...]:
+        """All of them."""
+        return tuple(self._tenants.values())
+
+    def load(self) -> None:
+        """Read the file for the first time.
+
+        Raises:
+            ConfigurationError: it cannot be read, or something in it is wrong.
+        """
+        try:
+            self._adopt(self._files.read_if_changed())
+        except (OSError, ConfigurationError) as error:
+            raise ConfigurationError(f"the tokens in {self._path}: {error}") from error
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed; one that is broken changes nothing, and the log says why."""
+        try:
+            if self._adopt(self._files.read_if_changed()):
+                _log.info("tokens: %d of %d tenants from %s", len(self._table.owners), len(self.known), self._path)
+        except (OSError, ConfigurationError) as error:
+            _log.error("tokens: those known before stay in force, since %s is broken: %s", self._path, error)
+
+    def identify(self, authorizations: Sequence[str]) -> Caller:
+        """Find out whose a call is.
+
+        Args:
+            authorizations: the values of the call's `authorization`.
+
+        Raises:
+            UnauthenticatedError: nobody's who is known.
+        """
+        if not authorizations:
+            raise UnauthenticatedError("send `authorization: Bearer TOKEN` with the call", reason="missing")
+        scheme, _, token = authorizations[0].partition(" ")
+        if len(authorizations) > 1 or scheme.lower() != _SCHEME or not token:
+            raise UnauthenticatedError("`authorization` is not one `Bearer TOKEN`", reason="malformed")
+        digest = self._table.find(token.strip())
+        if digest is None:
+            raise UnauthenticatedError("the token is not known here", reason="unknown")
+        return Caller(tenant=self._tenants[self._table.owners[digest]], digest=digest)
+
+    def _adopt(self, contents: tuple[bytes, ...] | None) -> bool:
+        if contents is None:
+            return False
+        table = self._table = parse_tokens(contents[0])
+        for name, tenant in self._tenants.items():
+            tenant.end_revoked(table)
+            # One that is gone is done with what it has under way, and at once.
+            tenant.change(table.quotas.get(name, Quota()))
+        self._tenants = {name: self._tenants.get(name) or Tenant(name, quota) for name, quota in table.quotas.items()}
+        return True
