@@ -15,6 +15,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "validate": ("nasfeat_server.cli.validate", "validate"),
         "admin": ("nasfeat_server.cli.admin", "admin"),
         "export": ("nasfeat_server.cli.export", "export"),
+        "token": ("nasfeat_server.cli.token", "token"),
     }
 )
 
