@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.errors import ConfigurationError, InvalidSettingsError
 
 _MIB = 2**20
 
@@ -88,18 +88,12 @@ class ConnectionLimits:
         Raises:
             ConfigurationError: names every setting that is wrong, and what is allowed.
         """
-        wrong = [
-            message
-            for fails, message in (
-                (self.max_age_s < 0, "a connection's age must be 0 seconds, for no end, or more"),
-                (self.age_grace_s <= 0, "the calls of a connection that ends must have over 0 seconds left"),
-                (self.max_idle_s < 0, "a connection's idle time must be 0 seconds, for no end, or more"),
-                (self.max_calls < 1, "a connection must be allowed 1 call or more"),
-            )
-            if fails
-        ]
-        if wrong:
-            raise ConfigurationError("; ".join(wrong))
+        _refuse(
+            ("max_age_s", self.max_age_s < 0, "a connection's age must be 0 seconds, for no end, or more"),
+            ("age_grace_s", self.age_grace_s <= 0, "the calls of a connection that ends must have over 0 seconds left"),
+            ("max_idle_s", self.max_idle_s < 0, "a connection's idle time must be 0 seconds, for no end, or more"),
+            ("max_calls", self.max_calls < 1, "a connection must be allowed 1 call or more"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +122,18 @@ class SecurityConfig:
         Raises:
             ConfigurationError: the key, the certificate or both are missing.
         """
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ConfigurationError("the certificate and the key of TLS are given together or not at all")
-        if self.tls_client_ca and not self.tls_certificate:
-            raise ConfigurationError("clients can be asked for certificates only by a server that has one")
+        _refuse(
+            (
+                "tls_key" if self.tls_certificate else "tls_certificate",
+                (self.tls_certificate is None) != (self.tls_key is None),
+                "the certificate and the key of TLS are given together or not at all",
+            ),
+            (
+                "tls_client_ca",
+                bool(self.tls_client_ca and not self.tls_certificate),
+                "clients can be asked for certificates only by a server that has one",
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,35 +209,57 @@ class ServerConfig:
         Raises:
             ConfigurationError: names every setting that is wrong, and what is allowed.
         """
-        size = self.max_batch_size
-        wrong = [
-            message
-            for fails, message in (
-                (size < 1 or size & (size - 1), f"the largest batch must be a power of two, not {size}"),
-                (self.slots < size, f"there must be a slot for each image of the largest batch, {size}"),
-                (self.limits.max_window < 1, "a stream's window must be 1 frame or more"),
-                (self.limits.max_result_bytes < _MIB, "the outputs of one image must be allowed 1 MiB or more"),
-                (self.grace_s < 0, "the grace must be 0 seconds or more"),
-                (self.hang_s <= 0, "the time after which a replica counts as hung must be over 0 seconds"),
-                (self.start_limit_s <= 0, "the time that a start may take must be over 0 seconds"),
-                (self.quarantine_after < 1, "a device must be allowed 1 death or more before its quarantine"),
-                (self.quarantine_s < 0, "the quarantine must be 0 seconds or more"),
-                (self.outage_s <= 0, "the time after which an outage is told must be over 0 seconds"),
-                (self.limits.max_streams < 1, "there must be room for 1 stream or more"),
-                (self.limits.max_waiting_images < 0, "the images of calls that may wait must be 0 or more"),
-                (
-                    self.precision != "fp32" and self.calibration is None,
-                    f"{self.precision} is held against fp32 on pictures: name a folder of your own with --calibration",
-                ),
-                (not 0 <= self.precision_floor <= 1, "the floor of a precision must be a cosine from 0 to 1"),
-                (self.cache_bytes < 0, "the cache must have 0 bytes or more"),
-            )
-            if fails
-        ]
-        if wrong:
-            raise ConfigurationError("; ".join(wrong))
+        size, limits = self.max_batch_size, self.limits
+        _refuse(
+            (
+                "max_batch_size",
+                size < 1 or size & (size - 1) > 0,
+                f"the largest batch must be a power of two, not {size}",
+            ),
+            ("slots", self.slots < size, f"there must be a slot for each image of the largest batch, {size}"),
+            ("max_window", limits.max_window < 1, "a stream's window must be 1 frame or more"),
+            (
+                "max_result_bytes",
+                limits.max_result_bytes < _MIB,
+                "the outputs of one image must be allowed 1 MiB or more",
+            ),
+            ("max_streams", limits.max_streams < 1, "there must be room for 1 stream or more"),
+            (
+                "max_waiting_images",
+                limits.max_waiting_images < 0,
+                "the images of calls that may wait must be 0 or more",
+            ),
+            ("grace_s", self.grace_s < 0, "the grace must be 0 seconds or more"),
+            ("hang_s", self.hang_s <= 0, "the time after which a replica counts as hung must be over 0 seconds"),
+            ("start_limit_s", self.start_limit_s <= 0, "the time that a start may take must be over 0 seconds"),
+            (
+                "quarantine_after",
+                self.quarantine_after < 1,
+                "a device must be allowed 1 death or more before its quarantine",
+            ),
+            ("quarantine_s", self.quarantine_s < 0, "the quarantine must be 0 seconds or more"),
+            ("outage_s", self.outage_s <= 0, "the time after which an outage is told must be over 0 seconds"),
+            (
+                "calibration",
+                self.precision != "fp32" and self.calibration is None,
+                f"{self.precision} is held against fp32 on pictures: name a folder of your own with --calibration",
+            ),
+            (
+                "precision_floor",
+                not 0 <= self.precision_floor <= 1,
+                "the floor of a precision must be a cosine from 0 to 1",
+            ),
+            ("cache_bytes", self.cache_bytes < 0, "the cache must have 0 bytes or more"),
+        )
 
     @property
     def batch_buckets(self) -> tuple[int, ...]:
         """The batch sizes to prepare: the powers of two up to the largest."""
         return tuple(1 << power for power in range(self.max_batch_size.bit_length()))
+
+
+def _refuse(*checks: tuple[str, bool, str]) -> None:
+    """Raise what is wrong, if anything is: of each field whether it fails, and what is allowed."""
+    wrong = tuple((field, message) for field, fails, message in checks if fails)
+    if wrong:
+        raise InvalidSettingsError(wrong)

@@ -4,6 +4,7 @@
 Messages are written for the person who sent the request: what was wrong, with the numbers, and what is allowed.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 
@@ -93,6 +94,19 @@ class SupersededError(Exception):
 
 class ConfigurationError(Exception):
     """The server cannot start as it was told to; the message says which setting, and what is allowed."""
+
+
+class InvalidSettingsError(ConfigurationError):
+    """Settings are outside their bounds, or do not go together.
+
+    Attributes:
+        wrong: for each of them the field of the configuration, and what is allowed.
+    """
+
+    def __init__(self, wrong: Sequence[tuple[str, str]]) -> None:
+        """Keep what is wrong, all of it."""
+        super().__init__("; ".join(message for _, message in wrong))
+        self.wrong = tuple(wrong)
 
 
 class ReloadError(Exception):

@@ -8,7 +8,8 @@ from typing import get_args
 
 import click
 
-from nasfeat_server.cli.options import network_options
+from nasfeat_server.cli.settings.model import MODEL
+from nasfeat_server.cli.settings.option import with_options
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.export import Form, check_target, write_module
 from nasfeat_server.network.export.verify import check_runner, differences
@@ -28,7 +29,7 @@ _USES: Mapping[Form, tuple[str, ...]] = MappingProxyType(
 
 
 @click.command
-@network_options
+@with_options(MODEL)
 @click.option(
     "--format",
     "form",

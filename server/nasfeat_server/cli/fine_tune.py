@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from nasfeat_server.cli.options import network_options
+from nasfeat_server.cli.settings.model import MODEL
+from nasfeat_server.cli.settings.option import with_options
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.decode import decode_into
@@ -24,7 +25,7 @@ _SHARE = click.FloatRange(min=0, max=1, max_open=True)
 
 
 @click.command(name="fine-tune")
-@network_options
+@with_options(MODEL)
 @click.option(
     "--data", type=_DIRECTORY, required=True, help="A folder of pictures for each class; its name is the label."
 )

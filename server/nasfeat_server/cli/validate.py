@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
-from nasfeat_server.cli.options import device_names, engine_options, network_options
+from nasfeat_server.cli.settings.engine import ENGINE, device_names
+from nasfeat_server.cli.settings.model import MODEL
+from nasfeat_server.cli.settings.option import with_options
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.validating import validate as validate_config
 from nasfeat_server.errors import ConfigurationError, ReplicaLostError
@@ -13,8 +15,8 @@ from nasfeat_server.telemetry import logging
 
 
 @click.command
-@network_options
-@engine_options
+@with_options(MODEL)
+@with_options(ENGINE)
 def validate(*, devices: str, **options: Any) -> None:
     """Load what a server would serve, hold its precision against fp32, and say what came out.
 

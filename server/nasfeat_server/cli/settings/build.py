@@ -1,0 +1,87 @@
+"""From the values of the options to the server's configuration."""
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from nasfeat_server.cli.settings.engine import device_names
+from nasfeat_server.config import RequestLimits, ServerConfig
+from nasfeat_server.errors import InvalidSettingsError
+
+_MIB = 2**20
+_LARGEST_BATCH = {"cpu": 4, "gpu": 32}
+_DEFAULTS = ServerConfig()
+
+OPTION_OF_FIELD: Mapping[str, str] = MappingProxyType(
+    {"max_batch_size": "max_batch", "cache_bytes": "cache_mib", "max_image_bytes": "max_image_mib"}
+    | {"max_result_bytes": "max_result_mib", "grace_s": "grace", "hang_s": "hang", "outage_s": "outage"}
+)
+"""The options whose names are not those of the configuration's fields."""
+
+
+_Part = TypeVar("_Part")
+
+
+def server_config(
+    *,
+    devices: str,
+    max_batch: int | None,
+    slots: int | None,
+    grace: float,
+    hang: float,
+    outage: float,
+    cache_mib: int,
+    log_level: str,
+    **options: Any,
+) -> ServerConfig:
+    """Make the configuration.
+
+    Raises:
+        InvalidSettingsError: values are out of bounds or do not go together; it names all.
+    """
+    del log_level
+    wrong: list[tuple[str, str]] = []
+    names = device_names(devices)
+    size = max_batch or _LARGEST_BATCH.get(names[0].partition(":")[0], 4)
+    limits = _limits(options)
+    config = _made(
+        wrong,
+        functools.partial(
+            ServerConfig,
+            devices=names,
+            max_batch_size=size,
+            slots=slots or max(_DEFAULTS.slots, 4 * size * len(names)),
+            limits=limits,
+            grace_s=grace,
+            hang_s=hang,
+            outage_s=outage,
+            cache_bytes=cache_mib * _MIB,
+            **options,
+        ),
+    )
+    if config is None:
+        raise InvalidSettingsError(wrong)
+    return config
+
+
+def _made(wrong: list[tuple[str, str]], make: Callable[[], _Part]) -> _Part | None:
+    """Make a part of the configuration; what is wrong with it is noted, so that other parts are looked at too."""
+    try:
+        return make()
+    except InvalidSettingsError as error:
+        wrong += error.wrong
+        return None
+
+
+def _limits(options: dict[str, Any]) -> RequestLimits:
+    """Take the limits out of `options`."""
+    return RequestLimits(
+        max_image_bytes=options.pop("max_image_mib") * _MIB,
+        max_image_pixels=options.pop("max_image_pixels"),
+        max_images_per_call=options.pop("max_images_per_call"),
+        max_result_bytes=options.pop("max_result_mib") * _MIB,
+        max_window=options.pop("max_window"),
+        max_streams=options.pop("max_streams"),
+        max_waiting_images=options.pop("max_waiting_images"),
+    )
