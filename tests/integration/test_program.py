@@ -91,7 +91,8 @@ async def test_metrics_are_served_over_http() -> None:
     [
         (("--devices", "tpu:0"), "device 'tpu:0' is not of the form cpu:N or gpu:N"),
         (("--listen", "nowhere"), "'nowhere' is not HOST:PORT"),
-        (("--max-batch", "3", "--grace", "-1"), "a power of two, not 3; the grace must be 0 seconds or more"),
+        (("--max-batch", "3", "--grace", "-1"), "--grace: -1.0 is not in the range x>=0."),
+        (("--max-batch", "3", "--grace", "-1"), "--max-batch: the largest batch must be a power of two, not 3"),
         (("--weights", "/nowhere"), "not '/nowhere'"),
         (("--variant", "huge"), "no variant 'huge'; the variants are large, mobile, cifar, or a .json file"),
     ],
