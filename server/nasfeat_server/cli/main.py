@@ -13,6 +13,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "fine-tune": ("nasfeat_server.cli.fine_tune", "fine_tune"),
         "validate": ("nasfeat_server.cli.validate", "validate"),
+        "config": ("nasfeat_server.cli.configuration", "config"),
+        "check-config": ("nasfeat_server.cli.configuration", "check_config"),
         "admin": ("nasfeat_server.cli.admin", "admin"),
         "export": ("nasfeat_server.cli.export", "export"),
         "token": ("nasfeat_server.cli.token", "token"),

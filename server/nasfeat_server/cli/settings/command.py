@@ -1,6 +1,6 @@
 """A command of settings: they come from flags, variables and a file, and are heard of all at once if they are wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from nasfeat_server.cli.settings.build import OPTION_OF_FIELD, server_config
 from nasfeat_server.cli.settings.file import read_file
 from nasfeat_server.cli.settings.option import PREFIX, PROBLEMS, Setting
+from nasfeat_server.config import ServerConfig
 from nasfeat_server.errors import ConfigurationError, InvalidSettingsError
 
 _FILE = "nasfeat_server.file"
@@ -25,9 +26,18 @@ class SettingsCommand(click.Command):
     Its callback finds the `ServerConfig` in `context.obj`.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take what a command takes; `--config` is added."""
+    def __init__(
+        self, *args: Any, checks: Callable[[ServerConfig], Sequence[str]] = lambda _: (), **kwargs: Any
+    ) -> None:
+        """Take what a command takes; `--config` is added.
+
+        Args:
+            args: the command's.
+            checks: what else may be wrong with a configuration, to be told with the rest.
+            kwargs: the command's.
+        """
         super().__init__(*args, **kwargs)
+        self._checks = checks
         self.params.insert(0, _config_option())
 
     def settings(self) -> tuple[Setting, ...]:
@@ -47,6 +57,7 @@ class SettingsCommand(click.Command):
         messages = [*ctx.meta[_FILE], *(f"{origin(ctx, option)}: {message}" for option, message in problems)]
         try:
             ctx.obj = server_config(**{option.name or "": ctx.params[option.name or ""] for option in self.settings()})
+            messages += self._checks(ctx.obj)
         except InvalidSettingsError as error:
             messages += [self._told(ctx, field, message) for field, message in error.wrong]
         except ConfigurationError as error:

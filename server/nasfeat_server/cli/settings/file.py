@@ -70,6 +70,6 @@ def _near(word: str, words: set[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(words))}"
 
 
-def shown(value: Any) -> str | int | float | bool:
+def toml_value(value: Any) -> str | int | float | bool:
     """Give an option's value as the file has it."""
     return value if isinstance(value, bool | int | float) else str(value)
