@@ -13,7 +13,13 @@ from nasfeat_server.engine.interface import EngineOptions, Executor
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.network.spec import VARIANTS
 from nasfeat_server.network.weights import Located
-from nasfeat_server.telemetry.events import ReplicaDied, ReplicaQuarantined, ReplicaReady
+from nasfeat_server.telemetry.events import (
+    ReplicaDied,
+    ReplicaEnded,
+    ReplicaQuarantined,
+    ReplicaReady,
+    ReplicaStarted,
+)
 from serving import until
 
 
@@ -55,7 +61,7 @@ async def test_a_device_whose_replicas_do_nothing_but_die_is_left_alone(
     await until(lambda: sum(isinstance(event, ReplicaQuarantined) for event in log.events) == 2)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    kinds = [type(event) for event in log.events][: 3 * deaths + 3]
-    life = [ReplicaReady, ReplicaDied]
-    assert kinds[: 2 * deaths + 4] == [*life * deaths, ReplicaQuarantined, *life, ReplicaQuarantined]
+    life = [ReplicaStarted, ReplicaReady, ReplicaEnded, ReplicaDied]
+    expected = [*life * deaths, ReplicaQuarantined, *life, ReplicaQuarantined]
+    assert [type(event) for event in log.events][: len(expected)] == expected
     assert counts[:2] == [1, 0]

@@ -17,6 +17,7 @@ def test_the_metrics_are_found_under_their_names() -> None:
     observer.watch(
         devices=("cpu:0",),
         is_warm=lambda _: True,
+        is_ready=lambda: True,
         capacity=lambda: 8,
         depth=lambda: 3,
         slots_in_use=lambda: 4,
@@ -26,10 +27,10 @@ def test_the_metrics_are_found_under_their_names() -> None:
         observer.observe(events.FrameReceived())
     for outcome, reason in ((Outcome.OK, ""), (Outcome.ERROR, "ReplicaLost"), (Outcome.ERROR, "ExecutionFailed")):
         observer.observe(events.FrameFinished(outcome=outcome, reason=reason, stages_s={}))
-    observer.observe(events.StreamOpened())
+    observer.observe(events.StreamOpened(overload="block"))
     observer.observe(events.ReplicaReady(device="cpu:0", start_s=1.0))
     observer.observe(events.ReplicaDied(device="cpu:1", cause="hung"))
-    observer.observe(events.BatchFinished(device="cpu:0", size=4, close_reason="full", busy_s=0.1))
+    observer.observe(events.BatchFinished(device="cpu:0", size=4, limit=8, close_reason="full", busy_s=0.1))
     observer.observe(events.RequestFinished(method="GetModel", code="OK"))
     metrics = parse_metrics(generate_latest(observer.registry).decode())
     assert metrics.frames == {"ok": 1, "error": 2}

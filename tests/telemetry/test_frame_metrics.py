@@ -3,11 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import HistogramMetricFamily
 
 from nasfeat_server.telemetry.events import FrameFinished, FrameReceived, Outcome, Source, Stage
-from nasfeat_server.telemetry.frame_metrics import Tally
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
+from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
 
 _BOUNDS = (0.0005, 0.25, 1, 30)
 
@@ -15,14 +14,16 @@ _BOUNDS = (0.0005, 0.25, 1, 30)
 @given(st.lists(st.sampled_from((0.0, *_BOUNDS, 0.2500001, 31.0)) | st.floats(0, 1e6)))
 def test_a_tally_shows_what_the_librarys_histogram_shows(values: list[float]) -> None:
     """The same values, those on a bound too: the same buckets under the same names, count and sum."""
-    tally, histogram = Tally(_BOUNDS), Histogram("name", "Help.", buckets=_BOUNDS, registry=None)
+    tally = Tally(Buckets(_BOUNDS, powers=(-3, 4)))
+    histogram = Histogram("name", "Help.", buckets=_BOUNDS, registry=None)
     for value in values:
         tally.add(value)
         histogram.observe(value)
-    buckets, total = tally.samples()
+    shown = HistogramFamily("name", "Help.")
+    tally.write(shown)
     [family] = histogram.collect()
     theirs = [(one.name, one.labels, one.value) for one in family.samples if not one.name.endswith("_created")]
-    ours = HistogramMetricFamily("name", "Help.", buckets, total).samples
+    ours = shown.samples
     assert [(one.name, one.labels, one.value) for one in ours] == theirs
 
 

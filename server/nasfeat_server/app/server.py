@@ -67,6 +67,7 @@ class App:
                 listen=config.listen,
                 limits=config.limits,
                 connections=config.connections,
+                observer=self._observer,
                 credentials=guard.credentials,
                 authentication=guard.authentication,
             )
@@ -77,7 +78,7 @@ class App:
             with self._common(changed.set) as common:
                 async with refusals_alone(), asyncio.TaskGroup() as tasks:
                     models = self.models = Models(config, common, self._catalog, tasks)
-                    self._watch(models, common)
+                    self._watch(models, common, rpc)
                     parts = (_report_health(changed, models, rpc), guard.run())
                     background = [tasks.create_task(part) for part in parts]
                     await self._serve(models, rpc, stop)
@@ -99,11 +100,12 @@ class App:
                 on_change=on_change,
             )
 
-    def _watch(self, models: Models, common: Common) -> None:
+    def _watch(self, models: Models, common: Common, rpc: RpcServer) -> None:
         cache, catalog = common.cache, self._catalog
         self._observer.watch(
             devices=self.config.devices,
             is_warm=models.is_warm,
+            is_ready=lambda: rpc.serving,
             capacity=lambda: sum(served.path.slots.capacity for served in catalog.served),
             depth=lambda: sum(served.path.dispatcher.depth for served in catalog.served),
             slots_in_use=lambda: sum(served.path.slots.in_use for served in catalog.served),

@@ -12,7 +12,14 @@ from nasfeat_server.engine.devices import Placement
 from nasfeat_server.engine.interface import Executor, ModelDescription, PrecisionCheck
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.errors import ConfigurationError, ReplicaLostError
-from nasfeat_server.telemetry.events import Observer, ReplicaDied, ReplicaQuarantined, ReplicaReady
+from nasfeat_server.telemetry.events import (
+    Observer,
+    ReplicaDied,
+    ReplicaEnded,
+    ReplicaQuarantined,
+    ReplicaReady,
+    ReplicaStarted,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +110,8 @@ class Fleet:
         started_at = time.monotonic()
         warm_at = None
         try:
-            await replica.start()
+            pid = await replica.start()
+            self._observer.observe(ReplicaStarted(device=placement.device, pid=pid))
             tasks.create_task(replica.relay_log())
             description = await replica.warm_up()
             self._agree(description)
@@ -125,6 +133,8 @@ class Fleet:
         finally:
             self._mark(placement.device, up=False)
             await replica.close()
+            if replica.pid is not None:
+                self._observer.observe(ReplicaEnded(device=placement.device, pid=replica.pid))
         _log.warning("%r is gone: %s; it last wrote:\n%s", replica, cause, replica.last_words or "nothing")
         return cause, time.monotonic() - warm_at if warm_at else 0.0
 

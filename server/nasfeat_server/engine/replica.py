@@ -73,8 +73,8 @@ class Replica:
         """The last lines that the process wrote and `relay_log` has read."""
         return "\n".join(self._last_words)
 
-    async def start(self) -> None:
-        """Start the process; it then loads by itself."""
+    async def start(self) -> int:
+        """Start the process, which then loads by itself; returns its id."""
         ours, theirs = socket.socketpair()
         with theirs:
             start = {
@@ -96,6 +96,7 @@ class Replica:
             )
         # The limit is on one line: the reasons not to start can be many.
         self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
+        return self._process.pid
 
     async def relay_log(self) -> None:
         """Pass on what the process writes, until it ends: at debug level, since frameworks talk about themselves."""

@@ -25,6 +25,7 @@ from nasfeat_server.scheduling.sharing import Key, Settled, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution
 from nasfeat_server.telemetry.events import (
+    CacheAsked,
     FrameFinished,
     FrameReceived,
     ModelLabel,
@@ -92,6 +93,8 @@ class FramePath:
             content = image_digest(source, self.digest_key) if self.sharing.caches else SameImage(source)
             job.key = Key(content=content, outputs=job.selection.computed)
         job.results = self.sharing.find(job.key)
+        if self.sharing.caches:
+            self.observer.observe(CacheAsked(hit=job.results is not None))
         if job.results is not None:
             job.source = Source.CACHED
             self.settle(job)
@@ -235,7 +238,7 @@ class FramePath:
 
     def replied(self, job: FrameJob) -> None:
         """Note that the answer of `job` has been sent."""
-        self._finish(job, *job.outcome)
+        self._finish(job, *job.outcome, sent_at=time.time())
 
     def abandon(self, jobs: Iterable[FrameJob]) -> None:
         """Give up `jobs`, which nobody waits for any more and no task works on: free what they hold."""
@@ -246,14 +249,23 @@ class FramePath:
             expired = job.deadline is not None and time.monotonic() >= job.deadline
             self._finish(job, Outcome.EXPIRED if expired else Outcome.CANCELLED, "")
 
-    def _finish(self, job: FrameJob, outcome: Outcome, reason: str) -> None:
-        if job.under_way:
-            job.under_way = False
-            source = job.source if outcome is Outcome.OK else None
-            label = self.standing.label
-            self.observer.observe(
-                FrameFinished(outcome=outcome, reason=reason, stages_s=job.stages_s, source=source, label=label)
+    def _finish(self, job: FrameJob, outcome: Outcome, reason: str, *, sent_at: float | None = None) -> None:
+        if not job.under_way:
+            return
+        job.under_way = False
+        captured, age_s = job.capture_time, None
+        if captured and sent_at is not None and outcome is Outcome.OK:
+            age_s = sent_at - captured.seconds - captured.nanos * 1e-9
+        self.observer.observe(
+            FrameFinished(
+                outcome=outcome,
+                reason=reason,
+                stages_s=job.stages_s,
+                source=job.source if outcome is Outcome.OK else None,
+                label=self.standing.label,
+                age_s=age_s,
             )
+        )
 
     def _release(self, job: FrameJob) -> None:
         """Give back what `job` holds; the slot as soon as no decoding thread can write to it."""

@@ -1,18 +1,21 @@
 """The gRPC server around the servicer: limits, keepalive, health and reflection."""
 
 import math
+from collections.abc import Iterator
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import ConnectionLimits, Endpoint, RequestLimits
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.rpc.authentication import AuthenticationInterceptor
+from nasfeat_server.rpc.calls import CallsInterceptor
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
+from nasfeat_server.telemetry.events import Observer
 
 # For whoever restarts a server that is stuck; one whose replicas are being restarted is not.
 LIVENESS = "liveness"
@@ -27,6 +30,7 @@ class RpcServer:
         limits: decides the largest message.
         connections: how long they may last.
         credentials: TLS; None speaks in the clear.
+        observer: told of every call.
         authentication: lets calls through; None lets all.
     """
 
@@ -36,17 +40,30 @@ class RpcServer:
         listen: Endpoint,
         limits: RequestLimits,
         connections: ConnectionLimits,
+        observer: Observer,
         credentials: grpc.ServerCredentials | None = None,
         authentication: AuthenticationInterceptor | None = None,
     ) -> None:
         self._listen = listen
         self._credentials = credentials
         self._health = health.aio.HealthServicer()
-        # Who is not known goes before anything else is done for the call.
-        interceptors = (*((authentication,) if authentication else ()), ReceiveInterceptor())
+        self._started = False
+        self._has_replicas = False
+        self._stopping = False
+        # Who is not known goes before anything else is done for the call, but is counted.
+        interceptors = (
+            CallsInterceptor(methods=_methods(), observer=observer),
+            *((authentication,) if authentication else ()),
+            ReceiveInterceptor(),
+        )
         self._server = grpc.aio.server(
             options=(*_options(limits), *_connection_options(connections)), interceptors=interceptors
         )
+
+    @property
+    def serving(self) -> bool:
+        """Whether health checks are told to send work here."""
+        return self._started and self._has_replicas and not self._stopping
 
     def bind(self) -> Endpoint:
         """Take the port, so that a port in use is found before any weights are loaded.
@@ -76,20 +93,29 @@ class RpcServer:
         for name in (LIVENESS, health.SERVICE_NAME, reflection.SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
+        self._started = True
 
     async def set_serving(self, serving: bool) -> None:
         """Tell health checks, for the whole server and for FeatureService, whether to send work here."""
+        self._has_replicas = serving
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", SERVICE):
             await self._health.set(name, status)
 
     async def stop_serving(self) -> None:
         """Tell health checks once and for all that no work should come here."""
+        self._stopping = True
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls at once and wait up to `grace_s` for those under way, then cancel them."""
         await self._server.stop(grace_s)
+
+
+def _methods() -> Iterator[str]:
+    for file in (feature_service_pb2, health_pb2, reflection_pb2):
+        for service in file.DESCRIPTOR.services_by_name.values():
+            yield from (f"{service.full_name}/{method.name}" for method in service.methods)
 
 
 def _options(limits: RequestLimits) -> tuple[tuple[str, int], ...]:

@@ -106,7 +106,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             stream = StreamSession(path=path, terms=terms, granted=granted, windows=served.windows, context=context)
             # Without a turn of the loop between the check and the stream: the limit is exact.
             self._check_room()
-            with tenancy.counted(stream), self._open(stream, served):
+            with tenancy.counted(stream), self._open(stream, served, terms.overload.value):
                 await stream.run(request_iterator)
 
     async def GetModel(
@@ -136,18 +136,18 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             raise OverloadedError(f"{limit} streams are open, which is the limit; try again later")
 
     @contextlib.contextmanager
-    def _open(self, stream: StreamSession, served: Served) -> Iterator[None]:
+    def _open(self, stream: StreamSession, served: Served, overload: str) -> Iterator[None]:
         opened_at = time.monotonic()
         self._streams.add(stream)
         served.calls.streams.add(stream)
-        self._observer.observe(StreamOpened())
+        self._observer.observe(StreamOpened(overload=overload))
         try:
             with served.calls.under_way():
                 yield
         finally:
             served.calls.streams.remove(stream)
             self._streams.remove(stream)
-            self._observer.observe(StreamClosed(duration_s=time.monotonic() - opened_at))
+            self._observer.observe(StreamClosed(overload=overload, duration_s=time.monotonic() - opened_at))
 
     @contextlib.asynccontextmanager
     async def _answering(self, method: str, context: _AnyContext) -> AsyncIterator[None]:

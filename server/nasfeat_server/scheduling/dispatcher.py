@@ -189,6 +189,7 @@ class Dispatcher:
 
     async def _run(self, seat: Seat, batch: Batch) -> None:
         self._announce_limit(seat)
+        limit = seat.limit.size
         try:
             busy_s = await seat.executor.run(
                 [work.slot for work in batch.works], [work.outputs for work in batch.works]
@@ -204,7 +205,7 @@ class Dispatcher:
             self._divide(batch, error)
         else:
             seat.latency.observe(len(batch.works), busy_s)
-            self._complete(seat.executor.device, batch, busy_s)
+            self._complete(seat.executor.device, batch, limit, busy_s)
 
     def _ended(self, seat: Seat, batch: Batch, running: asyncio.Task[None]) -> None:
         # A callback, since a task that is cancelled before its first step runs nothing of its own. Only a dead
@@ -214,7 +215,7 @@ class Dispatcher:
             self._retry(batch, ReplicaLostError("the replica is gone", started=False))
         self._queue.finished(seat)
 
-    def _complete(self, device: str, batch: Batch, busy_s: float) -> None:
+    def _complete(self, device: str, batch: Batch, limit: int, busy_s: float) -> None:
         now = time.monotonic()
         for work in batch.works:
             results = self._collect(work.slot, work.result_bytes)
@@ -223,7 +224,9 @@ class Dispatcher:
                 queue_s = now - work.queued_at - busy_s
                 work.done.set_result(Execution(results=results, queue_s=queue_s, execute_s=busy_s, device=device))
         self._observer.observe(
-            BatchFinished(device=device, size=len(batch.works), close_reason=batch.close_reason, busy_s=busy_s)
+            BatchFinished(
+                device=device, size=len(batch.works), limit=limit, close_reason=batch.close_reason, busy_s=busy_s
+            )
         )
 
     def _announce_limit(self, seat: Seat) -> None:

@@ -61,6 +61,8 @@ class FrameFinished:
         stages_s: seconds in each stage that the image went through.
         source: where its features come from; None if it has none.
         label: what the version of the model was that had the image.
+        age_s: seconds from the capture of an image that got features until these were sent; None if nobody knows. It is
+            by two clocks, the client's and ours, and can be less than 0.
     """
 
     outcome: Outcome
@@ -68,6 +70,42 @@ class FrameFinished:
     stages_s: Mapping[Stage, float]
     source: Source | None = None
     label: ModelLabel = ModelLabel.STABLE
+    age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheAsked:
+    """The cache of results was asked for those of an image; `hit` if it had them."""
+
+    hit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted:
+    """A call of any service has arrived; exactly one CallEnded will follow.
+
+    Attributes:
+        method: "package.Service/Method", or "other" for one that is not served.
+    """
+
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded:
+    """A call of any service is over.
+
+    Attributes:
+        code: the name of its gRPC status.
+        sent_bytes: size of all messages sent, as they were before compression and framing.
+        received_bytes: the same of those received.
+    """
+
+    method: str
+    code: str
+    duration_s: float
+    sent_bytes: int
+    received_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +118,16 @@ class RequestFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOpened:
-    """A stream was granted."""
+    """A stream was granted; `overload` is the value of its `OverloadPolicy`."""
+
+    overload: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamClosed:
     """A granted stream ended."""
 
+    overload: str
     duration_s: float
 
 
@@ -97,11 +138,13 @@ class BatchFinished:
     Attributes:
         close_reason: "full" when no more would fit, "idle" when the device was free and took what there was,
             "deadline" when more would have been too late, "retry" when a replica had given the batch back before.
+        limit: the largest batch that the replica took then.
         busy_s: seconds the device worked on it.
     """
 
     device: str
     size: int
+    limit: int
     close_reason: str
     busy_s: float
 
@@ -112,6 +155,22 @@ class BatchLimitChanged:
 
     device: str
     limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStarted:
+    """A process for a device was started; ReplicaEnded will follow."""
+
+    device: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaEnded:
+    """A process for a device is gone, whatever for."""
+
+    device: str
+    pid: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +233,16 @@ class ReloadFinished:
 Event = (
     FrameReceived
     | FrameFinished
+    | CacheAsked
     | RequestFinished
+    | CallStarted
+    | CallEnded
     | StreamOpened
     | StreamClosed
     | BatchFinished
     | BatchLimitChanged
+    | ReplicaStarted
+    | ReplicaEnded
     | ReplicaReady
     | ReplicaDied
     | ReplicaQuarantined

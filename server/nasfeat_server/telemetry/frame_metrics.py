@@ -4,37 +4,19 @@ A stage's histogram of the library costs two locks and a search for each value; 
 of what a raw frame costs the server.
 """
 
-import itertools
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from nasfeat_server.telemetry.events import FrameFinished, Source, Stage
+from nasfeat_server.telemetry.events import CacheAsked, FrameFinished, Source, Stage
+from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
 
-_STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-
-class Tally:
-    """A histogram that one thread counts into; others may read it, a value late."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        """Start at zero, with buckets up to each of `bounds`, ascending, and one for all that is larger."""
-        self._bounds = tuple(bounds)
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
-
-    def add(self, value: float) -> None:
-        """Count `value`."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def samples(self) -> tuple[list[tuple[str, float]], float]:
-        """Give what a histogram shows: how many values are at most each bound, as text, and the sum of all."""
-        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-        return list(zip(names, itertools.accumulate(self._counts), strict=True)), self._sum
+_STAGES = Buckets(
+    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30), powers=(-17, 10)
+)
+_AGES = Buckets((0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300), powers=(-10, 12))
 
 
 class FrameMetrics(Collector):
@@ -45,7 +27,9 @@ class FrameMetrics(Collector):
         self._received = 0
         self._finished: Counter[tuple[str, str, str]] = Counter()
         self._sources: Counter[Source] = Counter(dict.fromkeys(Source, 0))
-        self._stages = {stage: Tally(_STAGE_BUCKETS_S) for stage in Stage}
+        self._stages = {stage: Tally(_STAGES) for stage in Stage}
+        self._ages = Tally(_AGES)
+        self._cache_asked = {True: 0, False: 0}
 
     def received(self) -> None:
         """Count an image that has arrived."""
@@ -58,9 +42,30 @@ class FrameMetrics(Collector):
             self._sources[event.source] += 1
         for stage, seconds in event.stages_s.items():
             self._stages[stage].add(seconds)
+        if event.age_s is not None:
+            # The client's clock may be ahead of ours.
+            self._ages.add(max(0.0, event.age_s))
+
+    def cache_asked(self, event: CacheAsked) -> None:
+        """Count a look into the cache of results."""
+        self._cache_asked[event.hit] += 1
 
     def collect(self) -> Iterator[Metric]:
         """Make the samples of a scrape."""
+        yield from self._collect_counts()
+        stages = HistogramFamily("nasfeat_stage_seconds", "Time of an image in each stage.", ("stage",))
+        for stage, tally in self._stages.items():
+            tally.write(stages, (stage,))
+        ages = HistogramFamily("nasfeat_result_age_seconds", "Time from an image's capture to its answer.")
+        self._ages.write(ages)
+        asked = CounterMetricFamily(
+            "nasfeat_cache_lookups", "Images looked up in the cache of results.", labels=("result",)
+        )
+        for hit, count in self._cache_asked.items():
+            asked.add_metric(("hit" if hit else "miss",), count)
+        yield from (stages, ages, asked)
+
+    def _collect_counts(self) -> Iterator[Metric]:
         # One call that no other thread comes between, before what was received: never more ended than came.
         finished = self._finished.copy()
         in_flight = self._received - finished.total()
@@ -88,8 +93,5 @@ class FrameMetrics(Collector):
         )
         for source, count in self._sources.items():
             sources.add_metric((source,), count)
-        stages = HistogramMetricFamily("nasfeat_stage_seconds", "Time of an image in each stage.", labels=("stage",))
-        for stage, tally in self._stages.items():
-            stages.add_metric((stage,), *tally.samples())
-        yield from (frames, models, sources, stages)
+        yield from (frames, models, sources)
         yield GaugeMetricFamily("nasfeat_in_flight_frames", "Images received, not yet answered.", value=in_flight)

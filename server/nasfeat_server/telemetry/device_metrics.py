@@ -1,0 +1,119 @@
+"""The metrics of devices: their batches, and the replicas that compute them."""
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from nasfeat_server.telemetry import events
+from nasfeat_server.telemetry.replica_memory import tree_bytes
+from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
+
+_SIZES = Buckets((1, 2, 4, 8, 16, 32, 64, 128), powers=(-1, 10))
+_FILLS = Buckets((0.03125, 0.0625, 0.125, 0.25, 0.5, 0.75, 1), powers=(-10, 1))
+
+
+class DeviceMetrics(Collector):
+    """Counts batches, and the lives of replicas. Fed by the event loop; memory is read at the scrape."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every metric, at zero."""
+        registry.register(self)
+        device = ("device",)
+        self._sizes: dict[str, Tally] = {}
+        self._fills: dict[str, Tally] = {}
+        self._processes: dict[str, tuple[int, ...]] = {}
+        self._batches = Counter(
+            "nasfeat_batches", "Batches by why they were closed.", ("device", "close_reason"), registry=registry
+        )
+        self._last_batch = Gauge(
+            "nasfeat_last_batch_timestamp_seconds", "When the last batch was done.", device, registry=registry
+        )
+        self._busy = Counter("nasfeat_device_busy_seconds", "Time a device computed.", device, registry=registry)
+        self._batch_limit = Gauge(
+            "nasfeat_batch_limit", "Largest batch now; smaller after out of memory.", device, registry=registry
+        )
+        self._up = Gauge("nasfeat_replica_up", "1 while the device's replica takes work.", device, registry=registry)
+        self._restarts = Counter(
+            "nasfeat_replica_restarts", "Replicas lost and started again.", ("device", "cause"), registry=registry
+        )
+        self._quarantined = Gauge(
+            "nasfeat_replica_quarantined", "1 while the device is left alone.", device, registry=registry
+        )
+        self._start_seconds = Gauge(
+            "nasfeat_replica_start_seconds", "Time the last start took until warm.", device, registry=registry
+        )
+        self._cosine = Gauge(
+            "nasfeat_precision_cosine",
+            "Feature vectors against fp32's when the replica started; absent in fp32.",
+            ("device", "statistic"),
+            registry=registry,
+        )
+
+    def watch(self, devices: Sequence[str], is_warm: Callable[[str], bool]) -> None:
+        """Show every device from the start."""
+        for device in devices:
+            self._up.labels(device).set_function(functools.partial(is_warm, device))
+            self._quarantined.labels(device).set(0)
+            self._busy.labels(device)
+
+    def batch_finished(self, event: events.BatchFinished) -> None:
+        """Count a batch."""
+        device = event.device
+        if device not in self._sizes:
+            self._sizes[device], self._fills[device] = Tally(_SIZES), Tally(_FILLS)
+        self._sizes[device].add(event.size)
+        self._fills[device].add(event.size / event.limit)
+        self._batches.labels(device, event.close_reason).inc()
+        self._busy.labels(device).inc(event.busy_s)
+        self._last_batch.labels(device).set(time.time())
+
+    def batch_limit_changed(self, event: events.BatchLimitChanged) -> None:
+        """Show the largest batch."""
+        self._batch_limit.labels(event.device).set(event.limit)
+
+    def replica_started(self, event: events.ReplicaStarted) -> None:
+        """Show the memory of another process of the device."""
+        self._processes[event.device] = (*self._processes.get(event.device, ()), event.pid)
+
+    def replica_ended(self, event: events.ReplicaEnded) -> None:
+        """Forget a process."""
+        left = self._processes.get(event.device, ())
+        self._processes[event.device] = tuple(pid for pid in left if pid != event.pid)
+
+    def replica_ready(self, event: events.ReplicaReady) -> None:
+        """Show how a start went."""
+        self._quarantined.labels(event.device).set(0)
+        self._start_seconds.labels(event.device).set(event.start_s)
+        if event.mean_cosine is not None and event.min_cosine is not None:
+            self._cosine.labels(event.device, "mean").set(event.mean_cosine)
+            self._cosine.labels(event.device, "min").set(event.min_cosine)
+
+    def replica_died(self, event: events.ReplicaDied) -> None:
+        """Count a death."""
+        self._restarts.labels(event.device, event.cause).inc()
+
+    def replica_quarantined(self, event: events.ReplicaQuarantined) -> None:
+        """Show that a device is left alone."""
+        self._quarantined.labels(event.device).set(1)
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the samples of a scrape."""
+        sizes = HistogramFamily("nasfeat_batch_size", "Images in a batch.", ("device",))
+        for device, tally in self._sizes.copy().items():
+            tally.write(sizes, (device,))
+        fills = HistogramFamily(
+            "nasfeat_batch_fill_ratio", "Images in a batch, of those that the limit allowed then.", ("device",)
+        )
+        for device, tally in self._fills.copy().items():
+            tally.write(fills, (device,))
+        memory = GaugeMetricFamily(
+            "nasfeat_replica_memory_bytes", "Memory of the processes of the device's replicas.", labels=("device",)
+        )
+        for device, pids in self._processes.copy().items():
+            found = [size for size in map(tree_bytes, pids) if size is not None]
+            memory.add_metric((device,), sum(found))
+        yield from (sizes, fills, memory)
