@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,9 +37,15 @@ def interpreter() -> str | None:
     return None
 
 
+def server_program() -> tuple[str, ...]:
+    """Give the command `nasfeat-server` for that interpreter."""
+    return (interpreter() or "", "-c", "from nasfeat_server.cli import run; run()")
+
+
 def environment() -> dict[str, str]:
-    """Give what lets that interpreter find the packages that this one has."""
-    return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": os.defpath}
+    """Give what lets that interpreter find the packages that this one has, its standard library excepted."""
+    paths = (path for path in sys.path if path and not Path(path).is_relative_to(sys.base_prefix))
+    return {"PYTHONPATH": os.pathsep.join(paths), "PATH": os.defpath}
 
 
 needs_root = pytest.mark.skipif(

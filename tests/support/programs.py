@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +30,15 @@ class RunningServer:
         return psutil.Process(self.process.pid).children()
 
 
-async def start_server(*options: str) -> RunningServer:
+async def start_server(
+    *options: str, program: Sequence[str | Path] = (SERVER,), environment: Mapping[str, str] | None = None
+) -> RunningServer:
     """Start `nasfeat-server` and return when it takes work.
 
     Raises:
         AssertionError: it ended instead; the message has its log.
     """
-    process = await asyncio.create_subprocess_exec(SERVER, *options, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*program, *options, stderr=asyncio.subprocess.PIPE, env=environment)
     if not process.stderr:
         raise AssertionError("the log is a pipe")
     log = []

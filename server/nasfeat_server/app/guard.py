@@ -11,6 +11,7 @@ from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.credentials import ServerCredentials, server_credentials
 from nasfeat_server.security import privileges
 from nasfeat_server.security.certificates import Certificate, TlsFiles
+from nasfeat_server.security.check import readable_by_all
 from nasfeat_server.security.tenants import Tenants
 from nasfeat_server.telemetry.events import Observer
 from nasfeat_server.telemetry.security_metrics import SecurityState, TenantState
@@ -54,6 +55,8 @@ class Guard:
         self._check_root()
         if self._certificate:
             self._certificate.load()
+            if self._security.tls_key and (complaint := readable_by_all(self._security.tls_key)):
+                _log.warning("%s", complaint)
             self.credentials = server_credentials(self._certificate)
         elif _is_reachable(self._endpoints["gRPC"]):
             with_tokens = ", the tokens too" if self._tenants else ""

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from typing import Any
 
 from nasfeat_server.config import ServerConfig
@@ -68,7 +67,8 @@ async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | No
         "cache": str(config.cache) if config.cache else None,
         "preparation": None if config.run_module_graph else preparation,
     }
-    with tempfile.TemporaryFile() as words:
+    # Memory and no file: there may be no place for files.
+    with os.fdopen(os.memfd_create("nasfeat-preparer"), "w+b") as words:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from nasfeat_server.cli.settings.engine import device_names
-from nasfeat_server.config import RequestLimits, ServerConfig
+from nasfeat_server.config import ConnectionLimits, RequestLimits, SecurityConfig, ServerConfig
 from nasfeat_server.errors import InvalidSettingsError
 
 _MIB = 2**20
@@ -16,6 +16,7 @@ _DEFAULTS = ServerConfig()
 OPTION_OF_FIELD: Mapping[str, str] = MappingProxyType(
     {"max_batch_size": "max_batch", "cache_bytes": "cache_mib", "max_image_bytes": "max_image_mib"}
     | {"max_result_bytes": "max_result_mib", "grace_s": "grace", "hang_s": "hang", "outage_s": "outage"}
+    | {"tls_certificate": "tls_cert"}
 )
 """The options whose names are not those of the configuration's fields."""
 
@@ -45,6 +46,8 @@ def server_config(
     names = device_names(devices)
     size = max_batch or _LARGEST_BATCH.get(names[0].partition(":")[0], 4)
     limits = _limits(options)
+    connections = _connections(options)
+    security = _made(wrong, functools.partial(SecurityConfig, **_security(options))) or SecurityConfig()
     config = _made(
         wrong,
         functools.partial(
@@ -53,6 +56,8 @@ def server_config(
             max_batch_size=size,
             slots=slots or max(_DEFAULTS.slots, 4 * size * len(names)),
             limits=limits,
+            connections=connections,
+            security=security,
             grace_s=grace,
             hang_s=hang,
             outage_s=outage,
@@ -60,7 +65,7 @@ def server_config(
             **options,
         ),
     )
-    if config is None:
+    if config is None or wrong:
         raise InvalidSettingsError(wrong)
     return config
 
@@ -85,3 +90,21 @@ def _limits(options: dict[str, Any]) -> RequestLimits:
         max_streams=options.pop("max_streams"),
         max_waiting_images=options.pop("max_waiting_images"),
     )
+
+
+def _connections(options: dict[str, Any]) -> ConnectionLimits:
+    """Take the limits of connections out of `options`, whose own bounds leave nothing to refuse."""
+    return ConnectionLimits(
+        max_age_s=options.pop("max_connection_age"),
+        age_grace_s=options.pop("connection_grace"),
+        max_idle_s=options.pop("max_connection_idle"),
+        max_calls=options.pop("max_calls_per_connection"),
+    )
+
+
+def _security(options: dict[str, Any]) -> dict[str, Any]:
+    """Take who may use the server out of `options`."""
+    return {
+        "tls_certificate": options.pop("tls_cert"),
+        **{name: options.pop(name) for name in ("tls_key", "tls_client_ca", "tokens", "user", "allow_root")},
+    }
