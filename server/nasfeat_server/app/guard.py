@@ -1,17 +1,16 @@
 """Who may use the server, and as whom it runs: loaded at the start, and watched from then on."""
 
 import asyncio
-import ipaddress
 import logging
 from pathlib import Path
 
-from nasfeat_server.config import Endpoint, ServerConfig
+from nasfeat_server.config import ServerConfig
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.credentials import ServerCredentials, server_credentials
 from nasfeat_server.security import privileges
 from nasfeat_server.security.certificates import Certificate, TlsFiles
-from nasfeat_server.security.check import readable_by_all
+from nasfeat_server.security.check import is_reachable, readable_by_all, root_at_large
 from nasfeat_server.security.tenants import Tenants
 from nasfeat_server.telemetry.events import Observer
 from nasfeat_server.telemetry.security_metrics import SecurityState, TenantState
@@ -34,8 +33,8 @@ class Guard:
     """
 
     def __init__(self, config: ServerConfig, observer: Observer) -> None:
+        self._config = config
         security = self._security = config.security
-        self._endpoints = {"gRPC": config.listen, "metrics": config.metrics}
         self._account = privileges.Account.find(security.user) if security.user else None
         self._certificate: Certificate | None = None
         if security.tls_certificate and security.tls_key:
@@ -52,13 +51,14 @@ class Guard:
         Raises:
             ConfigurationError: a file cannot be used, or root would serve other machines.
         """
-        self._check_root()
+        if refusal := root_at_large(self._config):
+            raise ConfigurationError(refusal)
         if self._certificate:
             self._certificate.load()
             if self._security.tls_key and (complaint := readable_by_all(self._security.tls_key)):
                 _log.warning("%s", complaint)
             self.credentials = server_credentials(self._certificate)
-        elif _is_reachable(self._endpoints["gRPC"]):
+        elif is_reachable(self._config.listen):
             with_tokens = ", the tokens too" if self._tenants else ""
             _log.warning("no TLS: everything travels in the clear%s, unless a proxy sees to it", with_tokens)
         if self._tenants:
@@ -116,25 +116,3 @@ class Guard:
         security = self._security
         named = (security.tls_certificate, security.tls_key, security.tls_client_ca, security.tokens)
         return [path for path in named if path]
-
-    def _check_root(self) -> None:
-        """Refuse to read strangers' images with C libraries as somebody who may do everything."""
-        if not privileges.is_root() or self._account or self._security.allow_root:
-            return
-        reachable = [f"{name} on {endpoint}" for name, endpoint in self._endpoints.items() if _is_reachable(endpoint)]
-        if reachable:
-            raise ConfigurationError(
-                f"root would serve other machines ({', '.join(reachable)}): start it as another user, name one with "
-                "--user, or say --allow-root"
-            )
-
-
-def _is_reachable(endpoint: Endpoint) -> bool:
-    """Tell whether other machines may reach an address."""
-    if endpoint.host == "localhost":
-        return False
-    try:
-        return not ipaddress.ip_address(endpoint.host).is_loopback
-    except ValueError:
-        # A name of something, or a socket of the file system, which has rights of its own.
-        return not endpoint.host.startswith("unix")

@@ -5,12 +5,14 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nasfeat_server.cli.settings.build import OPTION_OF_FIELD
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine.choice import choose_engine
 from nasfeat_server.engine.devices import available_devices, place
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.network.spec import find_spec
+from nasfeat_server.security.check import problems, root_at_large
 
 _PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 
@@ -68,7 +70,21 @@ def _addresses(config: ServerConfig) -> Iterator[str]:
         yield f"--metrics: {config.metrics} is where gRPC is served, too; each needs a port of its own"
 
 
-_CHECKS: tuple[Callable[[ServerConfig], Iterator[str]], ...] = (_devices, _engine, _model, _folders, _addresses)
+def _security(config: ServerConfig) -> Iterator[str]:
+    for field, complaint in problems(config.security):
+        yield f"--{OPTION_OF_FIELD.get(field, field).replace('_', '-')}: {complaint}"
+    if complaint_of_root := root_at_large(config):
+        yield complaint_of_root
+
+
+_CHECKS: tuple[Callable[[ServerConfig], Iterator[str]], ...] = (
+    _devices,
+    _engine,
+    _model,
+    _folders,
+    _addresses,
+    _security,
+)
 
 
 def _refusal(option: str, check: Callable[[], object]) -> Iterator[str]:

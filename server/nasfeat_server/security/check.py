@@ -2,20 +2,54 @@
 
 import datetime as dt
 import functools
+import ipaddress
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nasfeat_server.config import SecurityConfig
+from nasfeat_server.config import Endpoint, SecurityConfig, ServerConfig
 from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.security import privileges
 from nasfeat_server.security.certificates import Certificate, TlsFiles, expiry_warning
 from nasfeat_server.security.privileges import Account
 from nasfeat_server.security.tenants import Tenants
 
 
-def problems(config: SecurityConfig) -> tuple[str, ...]:
-    """Look at every file and at the user; gives what is wrong, each with what it is about."""
-    return tuple(_problems(config))
+def problems(config: SecurityConfig) -> Iterator[tuple[str, str]]:
+    """Look at every file and at the user; gives the field of what is wrong, and what is wrong with it."""
+    if config.tls_certificate and config.tls_key:
+        yield from _of_certificate(config.tls_certificate, config.tls_key, config.tls_client_ca)
+        if complaint := readable_by_all(config.tls_key):
+            yield "tls_key", complaint
+    if config.tokens and (complaint := _complaint(Tenants(config.tokens).load)):
+        yield "tokens", complaint
+    if config.user and (complaint := _complaint(functools.partial(Account.find, config.user))):
+        yield "user", complaint
+
+
+def root_at_large(config: ServerConfig) -> str | None:
+    """Say that somebody who may do everything would read strangers' images with C libraries, if it is so."""
+    if not privileges.is_root() or config.security.user or config.security.allow_root:
+        return None
+    endpoints = {"gRPC": config.listen, "metrics": config.metrics}
+    reachable = [f"{name} on {endpoint}" for name, endpoint in endpoints.items() if is_reachable(endpoint)]
+    if not reachable:
+        return None
+    return (
+        f"root would serve other machines ({', '.join(reachable)}): start it as another user, name one with "
+        "--user, or say --allow-root"
+    )
+
+
+def is_reachable(endpoint: Endpoint) -> bool:
+    """Tell whether other machines may reach an address."""
+    if endpoint.host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(endpoint.host).is_loopback
+    except ValueError:
+        # The name of a machine.
+        return True
 
 
 def readable_by_all(key: Path) -> str | None:
@@ -30,21 +64,12 @@ def readable_by_all(key: Path) -> str | None:
     return None
 
 
-def _problems(config: SecurityConfig) -> Iterator[str]:
-    if config.tls_certificate and config.tls_key:
-        files = TlsFiles(certificate=config.tls_certificate, key=config.tls_key, client_ca=config.tls_client_ca)
-        certificate = Certificate(files)
-        complaint = _complaint(certificate.load)
-        if complaint:
-            yield complaint
-        elif warning := expiry_warning(certificate.identity.expires_at, dt.datetime.now(dt.UTC)):
-            yield warning
-        if complaint := readable_by_all(config.tls_key):
-            yield complaint
-    if config.tokens and (complaint := _complaint(Tenants(config.tokens).load)):
-        yield complaint
-    if config.user and (complaint := _complaint(functools.partial(Account.find, config.user))):
-        yield complaint
+def _of_certificate(certificate: Path, key: Path, client_ca: Path | None) -> Iterator[tuple[str, str]]:
+    files = Certificate(TlsFiles(certificate=certificate, key=key, client_ca=client_ca))
+    if complaint := _complaint(files.load):
+        yield "tls_certificate", complaint
+    elif warning := expiry_warning(files.identity.expires_at, dt.datetime.now(dt.UTC)):
+        yield "tls_certificate", warning
 
 
 def _complaint(load: Callable[[], object]) -> str | None:
