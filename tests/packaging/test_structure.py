@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LONGEST_FILE, LONGEST_FUNCTION = 300, 50
-SOURCES = sorted(path for folder in ("client", "server", "examples", "tests") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(
+    path for folder in ("client", "server", "deploy", "examples", "tests") for path in (ROOT / folder).rglob("*.py")
+)
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:

@@ -1,0 +1,1 @@
+"""The rows of the dashboard, from what users feel to what explains it."""
