@@ -4,7 +4,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := client server examples tests
 
 NPM := $(shell command -v npm 2>/dev/null)
 BUF_VERSION := 1.57.2
@@ -24,7 +23,7 @@ PYTEST = $(BIN)/python -m pytest --ignore=tests/benchmarks --numprocesses=2 --di
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow bench simulate soak lint types imports protos protos-check wheel-check clean
+.PHONY: help demo test test-slow bench simulate soak observe lint types protos protos-check wheel-check clean
 
 # Not in the list itself, which has a dozen entries at most.
 help:
@@ -49,18 +48,20 @@ simulate: $(VENV)/for-test ## Simulate the scheduling policy beside two others; 
 soak: $(VENV)/for-test ## Load a whole server for minutes, kill what can be killed, balance the books (SOAK_ARGS="--help")
 	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
-lint: $(VENV)/for-dev ## Check style and formatting
+observe: $(VENV)/for-test ## Ask a real Prometheus every query of dashboard, rules and runbooks, under load (OBSERVE_ARGS="--help")
+	@scripts/install_system_tools.sh prometheus
+	@$(BIN)/python -m tests.observe $(OBSERVE_ARGS)
+
+lint: $(VENV)/for-dev ## Check style and formatting, and who may import whom
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-cache
 
 types: $(VENV)/for-dev $(if $(NPM),$(PYRIGHT)) ## Check types: mypy's opinion of all, pyright's of the SDK as users call it
 	@$(BIN)/mypy
 	@if [ -x $(PYRIGHT) ]; then $(PYRIGHT) --pythonpath $(BIN)/python; \
 	elif [ "$$CI" = true ]; then echo "npm is missing: it is needed here to install pyright."; exit 1; \
 	else echo "SKIPPED pyright: npm, which installs it, is missing."; fi
-
-imports: $(VENV)/for-dev ## Check who may import whom
-	@$(BIN)/lint-imports --no-cache
 
 protos: $(VENV)/for-dev ## Generate the Python code of the protos anew
 	@$(call protoc,protos)
