@@ -21,7 +21,8 @@ from tests.observe.report import summary, table, write_json
 )
 def main(**options: Any) -> None:
     """Ask every query; writes queries.json and the logs, and exits with 1 if one is wrong or has no data."""
-    console = Console()
+    # A log has no width of its own, and half of one would be cut off every line.
+    console = Console(width=None if sys.stdout.isatty() else 150)
     folder: Path = options["folder"].resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

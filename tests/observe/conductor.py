@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 from tests.observe import prometheus
+from tests.observe.credentials import make_credentials
 from tests.observe.expected import ABSENT, UNSEEN
 from tests.observe.judge import Judge, Judged, Span
 from tests.observe.load import Load
@@ -58,14 +59,15 @@ async def observe(options: Options, say: Callable[[str], None]) -> Sequence[Judg
         RuntimeError: the server did not serve, or an order to it failed.
         PrometheusError: Prometheus could not be run.
     """
+    credentials = make_credentials(options.folder)
     log, control = options.folder / "server.log", options.folder / "control"
     async with (
-        running_server(*_SERVER_OPTIONS, "--control", str(control), log=log) as server,
+        running_server(*_SERVER_OPTIONS, *credentials.options, "--control", str(control), log=log) as server,
         prometheus.running(server.metrics, options.folder) as asked,
     ):
         await _until_up(asked)
         start = time.time()
-        load = Load(server.listening, options.seconds)
+        load = Load(server.listening, credentials, options.seconds)
         say(f"load for {options.seconds:.0f} s on {server.listening}, scraped at {server.metrics}")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(load.run())

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 _NO_GPU = "this machine has no NVIDIA GPU"
-_NO_TLS = "the server runs without TLS"
-_NO_TOKENS = "the server runs without tokens"
 
 ABSENT: Mapping[str, str] = MappingProxyType(
     {
@@ -15,11 +13,6 @@ ABSENT: Mapping[str, str] = MappingProxyType(
         "nasfeat_gpu_memory_used_bytes": _NO_GPU,
         "nasfeat_gpu_memory_total_bytes": _NO_GPU,
         "nasfeat_gpu_power_watts": _NO_GPU,
-        "nasfeat_certificate_expiry_timestamp_seconds": _NO_TLS,
-        "nasfeat_auth_failures_total": _NO_TOKENS,
-        "nasfeat_tenant_frames_total": _NO_TOKENS,
-        "nasfeat_tenant_throttled_total": _NO_TOKENS,
-        "nasfeat_tenant_streams": _NO_TOKENS,
     }
 )
 """Metrics that may have no series."""

@@ -10,17 +10,15 @@ from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
+from tests.observe.credentials import ARCHIVE, CAMERAS, Credentials
 
 from nasfeat_client import (
     AsyncFeatureClient,
-    ClientConfig,
     Frame,
     Image,
     NasfeatError,
     OverloadPolicy,
     Priority,
-    ResumeConfig,
-    RetryConfig,
     StreamOptions,
 )
 from nasfeat_server.engine.engines.fake import FAILING_PIXEL
@@ -65,7 +63,7 @@ class Source:
 
 
 SOURCES = (
-    Source(options=StreamOptions(stream_id="archive", priority=Priority.LOW)),
+    Source(options=StreamOptions(stream_id=ARCHIVE, priority=Priority.LOW)),
     Source(options=StreamOptions(stream_id="newest", overload_policy=OverloadPolicy.DROP_OLDEST, backlog=2)),
     Source(options=StreamOptions(stream_id="gate", overload_policy=OverloadPolicy.LATEST_ONLY, priority=Priority.HIGH)),
     Source(options=StreamOptions(stream_id="choosy", overload_policy=OverloadPolicy.REJECT, backlog=1), pause_s=0.01),
@@ -81,11 +79,13 @@ class Load:
 
     Args:
         address: the server's.
+        credentials: what it asks for.
         seconds: how long new ones are begun.
     """
 
-    def __init__(self, address: str, seconds: float) -> None:
+    def __init__(self, address: str, credentials: Credentials, seconds: float) -> None:
         self._address = address
+        self._credentials = credentials
         self._seconds = seconds
         self._until = 0.0
         self.results = 0
@@ -93,15 +93,23 @@ class Load:
     async def run(self) -> None:
         """Run it."""
         self._until = time.monotonic() + self._seconds
-        config = ClientConfig(
-            retry=RetryConfig(max_attempts=1), resume=ResumeConfig(other_versions=True), call_timeout_s=5.0
-        )
-        async with AsyncFeatureClient(self._address, config=config) as client, asyncio.TaskGroup() as tasks:
+        tokens = self._credentials.tokens
+        async with (
+            self._client(tokens[CAMERAS]) as client,
+            self._client(tokens[ARCHIVE]) as archive,
+            self._client(None) as stranger,
+            asyncio.TaskGroup() as tasks,
+        ):
             for source in SOURCES:
-                tasks.create_task(self._repeat(partial(self._stream, client, source)))
-            tasks.create_task(self._repeat(partial(self._extract, client)))
+                tenant = archive if source.options.stream_id == ARCHIVE else client
+                tasks.create_task(self._repeat(partial(self._stream, tenant, source)))
+            for caller in (client, stranger):
+                tasks.create_task(self._repeat(partial(self._extract, caller)))
             tasks.create_task(self._repeat(partial(self._give_up, client)))
             tasks.create_task(self._repeat(partial(client.model, "no such model")))
+
+    def _client(self, token: str | None) -> AsyncFeatureClient:
+        return AsyncFeatureClient(self._address, config=self._credentials.client(token))
 
     async def _repeat(self, work: Callable[[], Awaitable[object]]) -> None:
         """Do one piece of work after the other; what the server refuses is part of the load."""

@@ -73,7 +73,7 @@ def parse_metrics(text: str) -> Metrics:
         frames=by("nasfeat_frames_total", "outcome"),
         busy={what: sum(by(name).values()) for what, name in _GAUGES.items()},
         replicas_up=sum(by("nasfeat_replica_up").values()),
-        deaths=by("nasfeat_replica_restarts_total", "cause"),
+        deaths={cause: number for cause, number in by("nasfeat_replica_restarts_total", "cause").items() if number},
         computed=sum(by("nasfeat_batch_size_sum").values()),
         calls=by("nasfeat_requests_total", "method", "code"),
     )

@@ -14,6 +14,7 @@ from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
 
 _SIZES = Buckets((1, 2, 4, 8, 16, 32, 64, 128), powers=(-1, 10))
 _FILLS = Buckets((0.03125, 0.0625, 0.125, 0.25, 0.5, 0.75, 1), powers=(-10, 1))
+_CAUSES = ("killed", "exited", "hung", "failed_start")
 
 
 class DeviceMetrics(Collector):
@@ -59,6 +60,9 @@ class DeviceMetrics(Collector):
             self._up.labels(device).set_function(functools.partial(is_warm, device))
             self._quarantined.labels(device).set(0)
             self._busy.labels(device)
+            for cause in _CAUSES:
+                # A counter that begins at 1 has not increased, as Prometheus sees it.
+                self._restarts.labels(device, cause)
 
     def batch_finished(self, event: events.BatchFinished) -> None:
         """Count a batch."""
