@@ -1,30 +1,9 @@
-"""What is counted by hand is what the library would count."""
+"""Images as a scrape shows them: how they ended, how long they took, how old their results were."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 
-from nasfeat_server.telemetry.events import FrameFinished, FrameReceived, Outcome, Source, Stage
+from nasfeat_server.telemetry.events import CacheAsked, FrameFinished, FrameReceived, Outcome, Source, Stage
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
-from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
-
-_BOUNDS = (0.0005, 0.25, 1, 30)
-
-
-@given(st.lists(st.sampled_from((0.0, *_BOUNDS, 0.2500001, 31.0)) | st.floats(0, 1e6)))
-def test_a_tally_shows_what_the_librarys_histogram_shows(values: list[float]) -> None:
-    """The same values, those on a bound too: the same buckets under the same names, count and sum."""
-    tally = Tally(Buckets(_BOUNDS, powers=(-3, 4)))
-    histogram = Histogram("name", "Help.", buckets=_BOUNDS, registry=None)
-    for value in values:
-        tally.add(value)
-        histogram.observe(value)
-    shown = HistogramFamily("name", "Help.")
-    tally.write(shown)
-    [family] = histogram.collect()
-    theirs = [(one.name, one.labels, one.value) for one in family.samples if not one.name.endswith("_created")]
-    ours = shown.samples
-    assert [(one.name, one.labels, one.value) for one in ours] == theirs
 
 
 def test_images_are_counted_by_outcome_source_and_stage() -> None:
@@ -45,6 +24,25 @@ def test_images_are_counted_by_outcome_source_and_stage() -> None:
     assert _sample(observer.registry, "nasfeat_stage_seconds_bucket", stage="execute", le="0.5") == 1
     assert _sample(observer.registry, "nasfeat_stage_seconds_count", stage="reply") == 0
     assert _sample(observer.registry, "nasfeat_in_flight_frames") == 1
+
+
+def test_ages_are_counted_where_the_capture_is_known_and_clocks_apart_count_as_zero() -> None:
+    """Of three images one has no capture time; one comes from a clock that is ahead of ours."""
+    observer = PrometheusObserver()
+    for age_s in (None, -3.0, 0.2):
+        observer.observe(FrameFinished(outcome=Outcome.OK, reason="", stages_s={}, age_s=age_s))
+    assert _sample(observer.registry, "nasfeat_result_age_seconds_count") == 2
+    assert _sample(observer.registry, "nasfeat_result_age_seconds_sum") == 0.2
+    assert _sample(observer.registry, "nasfeat_result_age_seconds_bucket", le="0.01") == 1
+
+
+def test_looks_into_the_cache_are_counted() -> None:
+    """Two hits and a miss."""
+    observer = PrometheusObserver()
+    for hit in (True, False, True):
+        observer.observe(CacheAsked(hit=hit))
+    assert _sample(observer.registry, "nasfeat_cache_lookups_total", result="hit") == 2
+    assert _sample(observer.registry, "nasfeat_cache_lookups_total", result="miss") == 1
 
 
 def _sample(registry: CollectorRegistry, name: str, **labels: str) -> float | None:

@@ -22,7 +22,8 @@ from nasfeat_server.rpc.control import ControlServer
 from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.scheduling.sharing import Key
-from nasfeat_server.telemetry.prometheus import MetricsServer, PrometheusObserver
+from nasfeat_server.telemetry.metrics_server import MetricsServer
+from nasfeat_server.telemetry.prometheus import PrometheusObserver
 from nasfeat_server.telemetry.security_metrics import SecurityMetrics
 
 _log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class App:
             guard = Guard(config, self._observer)
             guard.load()
             self._observer.registry.register(SecurityMetrics(guard.state))
-            self.metrics = stack.enter_context(MetricsServer(config.metrics, self._observer.registry)).endpoint
+            self.metrics = stack.enter_context(MetricsServer(config.metrics, self._observer.exposition)).endpoint
             rpc = RpcServer(
                 listen=config.listen,
                 limits=config.limits,

@@ -3,19 +3,17 @@
 import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, Info, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, Info
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from nasfeat_server.config import Endpoint
-from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.telemetry import events
 from nasfeat_server.telemetry.call_metrics import CallMetrics
 from nasfeat_server.telemetry.device_metrics import DeviceMetrics
+from nasfeat_server.telemetry.exposition import expose
 from nasfeat_server.telemetry.frame_metrics import FrameMetrics
 from nasfeat_server.telemetry.gpu_metrics import GpuMetrics
 from nasfeat_server.telemetry.model_metrics import ModelMetrics
@@ -28,8 +26,9 @@ class PrometheusObserver:
     Labels are bounded: methods, statuses, outcomes, reasons, stages and devices; never a stream or a frame.
     """
 
-    def __init__(self) -> None:
-        """Register every metric, at zero."""
+    def __init__(self, gpus: GpuReader | None = None) -> None:
+        """Register every metric, at zero; GPUs are read through `gpus`, or the driver."""
+        self._gpus = gpus or GpuReader()
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -77,8 +76,7 @@ class PrometheusObserver:
     ) -> None:
         """Read gauges from the running parts at each scrape, on its thread, and show every device from the start."""
         self._devices.watch(devices, is_warm)
-        if any(device.startswith("gpu:") for device in devices):
-            self.registry.register(GpuMetrics(devices, GpuReader()))
+        self.registry.register(GpuMetrics(devices, self._gpus))
         ready = Gauge("nasfeat_ready", "1 while health checks are told to send work here.", registry=self.registry)
         ready.set_function(is_ready)
         queue = Gauge("nasfeat_queue_depth", "Images that wait for a replica.", registry=self.registry)
@@ -90,41 +88,16 @@ class PrometheusObserver:
         cached = Gauge("nasfeat_cache_bytes", "Results kept for images that come again.", registry=self.registry)
         cached.set_function(cache_bytes)
 
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Give every metric in the format that a scraper's Accept header asks for, and its Content-Type.
+
+        To be called from any thread but the event loop's: files and drivers are read for it.
+        """
+        return expose(self.registry, accept)
+
     def observe(self, event: events.Event) -> None:
         """Count `event`."""
         self._counting[type(event)](event)
 
     def _frame_received(self, _: events.FrameReceived) -> None:
         self._frames.received()
-
-
-class MetricsServer:
-    """Serves a registry over HTTP while its context is open."""
-
-    def __init__(self, endpoint: Endpoint, registry: CollectorRegistry) -> None:
-        """Keep where and what; entering the context listens."""
-        self._endpoint = endpoint
-        self._registry = registry
-
-    def __enter__(self) -> Self:
-        """Listen.
-
-        Raises:
-            ConfigurationError: the address cannot be listened on.
-        """
-        try:
-            self._server, self._thread = start_http_server(
-                self._endpoint.port, self._endpoint.host, registry=self._registry
-            )
-        except OSError as error:
-            raise ConfigurationError(f"cannot serve metrics on {self._endpoint}: {error}") from error
-        self.endpoint = Endpoint(host=self._endpoint.host, port=self._server.server_port)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -113,12 +113,10 @@ class HistogramFamily(HistogramMetricFamily):
     """A histogram at a scrape.
 
     Attributes:
-        label_names: the names of its labels.
         natives: its series as native histograms, by the values of their labels.
     """
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
         """Start without series."""
         super().__init__(name, documentation, labels=labels)
-        self.label_names = tuple(labels)
         self.natives: dict[tuple[str, ...], Native] = {}
