@@ -82,6 +82,18 @@ async def test_a_connection_carries_no_more_calls_than_it_may() -> None:
                 await until(lambda: len(ended) == released + 1)  # noqa: B023 - it is waited for in the same turn
 
 
+@pytest.mark.slow
+async def test_who_connects_and_says_nothing_is_let_go() -> None:
+    """After 20 seconds, where gRPC would wait for two minutes."""
+    async with running() as app:
+        host, _, port = str(app.listening).rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(60):
+            while await reader.read(2**16):
+                pass
+        writer.close()
+
+
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import ssl
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,28 @@ async def test_without_files_there_are_no_metrics_of_them() -> None:
     async with running() as app:
         names = {family.name for family in app._observer.registry.collect()}
     assert {name for name in names if "tenant" in name or "auth" in name or "certificate" in name} == set()
+
+
+def _speaking(version: ssl.TLSVersion) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    # Without which this side would refuse by itself.
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
+async def test_old_versions_of_tls_are_refused(authority: Authority) -> None:
+    """1.1 and before, by the server; 1.2 is spoken."""
+    async with running(security=authority.security) as app:
+        host, _, port = str(app.listening).rpartition(":")
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            await asyncio.open_connection(host, int(port), ssl=_speaking(ssl.TLSVersion.TLSv1_1))
+        _, writer = await asyncio.open_connection(host, int(port), ssl=_speaking(ssl.TLSVersion.TLSv1_2))
+        assert writer.get_extra_info("ssl_object").version() == "TLSv1.2"
+        writer.close()
 
 
 async def test_a_server_does_not_start_with_a_certificate_that_nobody_takes(authority: Authority) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import grpc.aio
 import psutil
 import pytest
 
@@ -16,6 +17,7 @@ from programs import ANYWHERE, FAKE, SERVER, RunningServer, start_server
 from serving import pixels
 
 _TOKEN = "nasfeat_of-nobody"  # noqa: S105 - of nobody
+_REQUEST = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(1)])
 # Everything that there is becomes read-only, in a view of its own.
 _READ_ONLY = """
 mount --make-rprivate /
@@ -23,9 +25,20 @@ for place in / /tmp /var/tmp /dev/shm "$HOME"; do
   mount --bind "$place" "$place" && mount -o remount,ro,bind "$place" || exit 77
   if touch "$place/file" 2>/dev/null; then exit 77; fi
 done
-cd / && exec "$@"
+if [ -n "$1" ]; then mount --bind "$1" "$1" && mount -o remount,rw,bind "$1" || exit 77; fi
+shift && cd / && exec "$@"
 """
-_SANDBOX = ("unshare", "--mount", "sh", "-c", _READ_ONLY, "sh")
+
+
+def _sandbox(writable: Path | str = "") -> tuple[str, ...]:
+    """Give what runs a command where nothing can be written but below `writable`."""
+    return ("unshare", "--mount", "sh", "-c", _READ_ONLY, "sh", str(writable))
+
+
+_needs_mounts = pytest.mark.skipif(
+    subprocess.run([*_sandbox(), "true"], capture_output=True, check=False).returncode != 0,
+    reason="only root can make a file system read-only",
+)
 
 
 def _files(authority: Authority) -> tuple[str, ...]:
@@ -45,8 +58,7 @@ async def _ended(*options: str, program: Sequence[str]) -> tuple[int, str]:
 async def _answers(running: RunningServer, authority: Authority) -> bool:
     async with channel_to(running.listening, authority.client()) as channel:
         stub = feature_service_pb2_grpc.FeatureServiceStub(channel)
-        request = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(1)])
-        response = await stub.ExtractFeatures(request, metadata=bearing(_TOKEN))
+        response = await stub.ExtractFeatures(_REQUEST, metadata=bearing(_TOKEN))
     return response.results[0].HasField("features")
 
 
@@ -96,20 +108,33 @@ async def test_root_does_not_serve_other_machines(option: str) -> None:
     assert await running.process.wait() == 0
 
 
-@pytest.mark.skipif(
-    subprocess.run([*_SANDBOX, "true"], capture_output=True, check=False).returncode != 0,
-    reason="only root can make a file system read-only",
-)
+@_needs_mounts
 async def test_it_serves_where_nothing_can_be_written(tmp_path: Path) -> None:
     """A read-only file system, /tmp and shared memory among it: all that the server writes is its memory."""
     authority = Authority(tmp_path)
     tokens = write_tokens(tmp_path / "tokens.toml", {"a": ((_TOKEN,), {})})
-    program = (*_SANDBOX, str(SERVER))
+    program = (*_sandbox(), str(SERVER))
     options = (*FAKE, *_files(authority), "--tokens", str(tokens), "--allow-root")
     running = await start_server(*options, program=program)
     assert await _answers(running, authority)
     running.process.terminate()
     assert await running.process.wait() == 0
+
+
+@pytest.mark.slow
+@_needs_mounts
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+async def test_it_prepares_and_computes_where_the_cache_alone_can_be_written(tmp_path: Path, engine: str) -> None:
+    """Frameworks that want a place for temporary files find it in the cache, as does a second start the model."""
+    own = ("--engine", engine, "--weights", "random:0", "--variant", "cifar", "--cache", str(tmp_path), "--allow-root")
+    for _ in range(2):
+        running = await start_server(*own, *ANYWHERE, program=(*_sandbox(tmp_path), str(SERVER)))
+        async with grpc.aio.insecure_channel(running.listening) as channel:
+            stub = feature_service_pb2_grpc.FeatureServiceStub(channel)
+            response = await stub.ExtractFeatures(_REQUEST)
+        assert response.results[0].HasField("features")
+        running.process.terminate()
+        assert await running.process.wait() == 0
 
 
 async def test_wrong_files_are_told_at_the_start(tmp_path: Path) -> None:

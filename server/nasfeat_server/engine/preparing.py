@@ -10,8 +10,10 @@ from typing import Any
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.choice import FAKE, choose_engine
 from nasfeat_server.engine.interface import EngineOptions
+from nasfeat_server.engine.scratch import temporary_place
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.spec import find_spec
+from nasfeat_server.network.weights.cache import default_cache
 from nasfeat_server.network.weights.values import Located, located_of
 
 _log = logging.getLogger(__name__)
@@ -77,7 +79,9 @@ async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | No
             stdout=asyncio.subprocess.PIPE,
             stderr=words,
             limit=2**20,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"},
+            env=os.environ
+            | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+            | dict(temporary_place(config.cache or default_cache())),
             start_new_session=True,
         )
         try:

@@ -11,11 +11,13 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nasfeat_server.engine.arena import Arena
 from nasfeat_server.engine.devices import Placement
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, description_of
+from nasfeat_server.engine.scratch import temporary_place
 from nasfeat_server.errors import ConfigurationError, DeviceMemoryError, ExecutionFailedError, ReplicaLostError
 
 _log = logging.getLogger(__name__)
@@ -90,13 +92,18 @@ class Replica:
                 json.dumps(start),
                 pass_fds=(self._arena.fd, theirs.fileno()),
                 stderr=asyncio.subprocess.PIPE,
-                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | dict(self._placement.environment),
+                env=self._environment(),
                 # A Ctrl-C at the terminal is for the server, which then stops its replicas in order.
                 start_new_session=True,
             )
         # The limit is on one line: the reasons not to start can be many.
         self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
         return self._process.pid
+
+    def _environment(self) -> dict[str, str]:
+        artifact = self._options.artifact
+        place = temporary_place(Path(artifact).parent) if artifact else {}
+        return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | dict(place) | dict(self._placement.environment)
 
     async def relay_log(self) -> None:
         """Pass on what the process writes, until it ends: at debug level, since frameworks talk about themselves."""
