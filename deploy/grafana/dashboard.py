@@ -4,7 +4,7 @@ import json
 
 from deploy.grafana.panels import SOURCE
 from deploy.grafana.promql import of, of_device
-from deploy.grafana.rows import access, devices, glance, model, requests, saturation, video
+from deploy.grafana.rows import access, devices, glance, model, native, requests, saturation, video
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -22,6 +22,7 @@ _ROWS = (
     ("Video", video.panels, False),
     ("Model", model.panels, True),
     ("Access", access.panels, True),
+    ("Native histograms", native.panels, True),
 )
 
 
@@ -43,6 +44,7 @@ def build(runbooks: str) -> models.Dashboard:
         .time("now-1h", "now")
         .refresh("30s")
         .editable()
+        .link(_index())
         .variables(_variables(runbooks))
         .annotations(_annotations())
     )
@@ -69,6 +71,11 @@ def _numbered(built: models.Dashboard) -> models.Dashboard:
             for inner in panel.panels:
                 inner.id_val = next(numbers)
     return built
+
+
+def _index() -> dashboard.DashboardLink:
+    link = dashboard.DashboardLink("Runbooks").type(models.DashboardLinkType.LINK).icon("doc")
+    return link.url("${runbooks}/README.md").target_blank(True)
 
 
 def _variables(runbooks: str) -> list[Builder[models.VariableModel]]:

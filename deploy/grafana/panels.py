@@ -56,6 +56,7 @@ class Look:
         inverted: red below the first limit, and better upwards.
         runbooks: alerts whose pages the panel links to.
         stacked: curves stand on each other.
+        least: where the axis begins; None leaves it to the values.
         most: the axis reaches up to this, at least.
     """
 
@@ -65,6 +66,7 @@ class Look:
     inverted: bool = False
     runbooks: tuple[str, ...] = ()
     stacked: bool = False
+    least: float | None = 0
     most: float | None = None
 
 
@@ -79,7 +81,6 @@ def curves(title: str, description: str, look: Look, *queries: Query) -> Panel:
         .span(look.span)
         .height(8)
         .unit(look.unit)
-        .min(0)
         .line_width(1)
         .fill_opacity(25 if look.stacked else 8)
         .show_points(common_models.VisibilityMode.NEVER)
@@ -91,6 +92,8 @@ def curves(title: str, description: str, look: Look, *queries: Query) -> Panel:
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL))
     if look.limits:
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.DASHED))
+    if look.least is not None:
+        panel.min(look.least)
     if look.most is not None:
         panel.axis_soft_max(look.most)
     for target in _targets(queries):

@@ -33,6 +33,11 @@ def quantile(share: float, buckets: str, *by: str) -> str:
     return f"histogram_quantile({share}, {total(rate(buckets), 'le', *by)})"
 
 
+def native_quantile(share: float, histogram: str, *by: str) -> str:
+    """Estimate a quantile from a native histogram, one for each value of the labels `by`."""
+    return f"histogram_quantile({share}, {total(rate(histogram), *by)})"
+
+
 def mean(histogram: str, *by: str) -> str:
     """Give the exact mean of a histogram of servers, one for each value of the labels `by`."""
     return f"{total(rate(of(f'{histogram}_sum')), *by)} / {total(rate(of(f'{histogram}_count')), *by)}"

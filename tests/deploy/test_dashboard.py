@@ -44,7 +44,7 @@ def test_grafana_s_own_model_reads_it() -> None:
 def test_every_row_is_there_in_the_order_of_looking() -> None:
     """From what users feel to what explains it."""
     rows = [panel["title"].partition(":")[0] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["At a glance", "Requests", "Saturation", "Devices", "Video", "Model", "Access"]
+    assert rows == ["At a glance", "Requests", "Saturation", "Devices", "Video", "Model", "Access", "Native histograms"]
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import psutil
 from tests.observe import prometheus
+from tests.observe.anatomy import named
 from tests.observe.credentials import make_credentials
-from tests.observe.expected import ABSENT, UNSEEN
+from tests.observe.expected import ABSENT, NATIVE, UNSEEN
 from tests.observe.judge import Judge, Judged, Span
 from tests.observe.load import Load
+from tests.observe.picture import take_picture
 from tests.observe.prometheus import Prometheus
 from tests.observe.queries import all_queries
 from tests.soak.processes import Server, running_server
@@ -59,24 +61,38 @@ async def observe(options: Options, say: Callable[[str], None]) -> Sequence[Judg
         RuntimeError: the server did not serve, or an order to it failed.
         PrometheusError: Prometheus could not be run.
     """
-    credentials = make_credentials(options.folder)
-    log, control = options.folder / "server.log", options.folder / "control"
+    credentials, folder = make_credentials(options.folder), options.folder
+    log, control = folder / "server.log", folder / "control"
     async with (
         running_server(*_SERVER_OPTIONS, *credentials.options, "--control", str(control), log=log) as server,
-        prometheus.running(server.metrics, options.folder) as asked,
+        prometheus.running(server.metrics, folder / "prometheus") as asked,
+        prometheus.running(server.metrics, folder / "native", native=True) as asked_natively,
     ):
         await _until_up(asked)
+        await _until_up(asked_natively)
         start = time.time()
         load = Load(server.listening, credentials, options.seconds)
         say(f"load for {options.seconds:.0f} s on {server.listening}, scraped at {server.metrics}")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(load.run())
             tasks.create_task(_befall(server, control, options.seconds))
+            tasks.create_task(_picture(server.metrics, folder / "status.png", options.seconds / 2, say))
         say(f"{load.results} results; now the queries")
         # What was counted last has been scraped, and the rules have seen it.
         await asyncio.sleep(3 * prometheus.SCRAPE_INTERVAL_S)
-        judge = Judge(asked, Span(start=start, end=time.time()), absent=ABSENT, unseen=UNSEEN)
-        return [await judge.judge(query) for query in all_queries(VARIABLES)]
+        span = Span(start=start, end=time.time())
+        judge = Judge(asked, span, absent=ABSENT, unseen=UNSEEN)
+        native = Judge(asked_natively, span, absent={}, unseen={})
+        return [
+            await (native if named(query.expr).metrics & NATIVE else judge).judge(query)
+            for query in all_queries(VARIABLES)
+        ]
+
+
+async def _picture(address: str, path: Path, after_s: float, say: Callable[[str], None]) -> None:
+    """Take a picture of the status page, amid the load."""
+    await asyncio.sleep(after_s)
+    say(await take_picture(f"http://{address}/", path))
 
 
 async def _until_up(asked: Prometheus) -> None:

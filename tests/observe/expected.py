@@ -5,6 +5,9 @@ from types import MappingProxyType
 
 _NO_GPU = "this machine has no NVIDIA GPU"
 
+NATIVE = frozenset(("nasfeat_stage_seconds", "nasfeat_result_age_seconds", "grpc_server_call_duration_seconds"))
+"""Histograms by the names that they have as native ones; asked of a Prometheus that scrapes them so."""
+
 ABSENT: Mapping[str, str] = MappingProxyType(
     {
         "ALERTS": "no alert is even pending",

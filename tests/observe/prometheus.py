@@ -43,14 +43,6 @@ class Prometheus:
     def __init__(self, address: str) -> None:
         self._address = address
 
-    async def now(self, expr: str) -> list[Series]:
-        """Evaluate `expr` at this moment.
-
-        Raises:
-            PrometheusError: it cannot be evaluated.
-        """
-        return _series(await self._ask("query", query=expr))
-
     async def over_time(self, expr: str, *, start: float, end: float, step_s: float) -> list[Series]:
         """Evaluate `expr` at every step from `start` to `end`, both seconds since the epoch.
 
@@ -78,11 +70,6 @@ class Prometheus:
         targets = (await self._ask("targets"))["activeTargets"]
         return bool(targets) and all(target["health"] == "up" for target in targets)
 
-    async def rules(self) -> list[Mapping[str, Any]]:
-        """Give every rule with its health, as Prometheus sees it."""
-        groups = (await self._ask("rules"))["groups"]
-        return [rule for group in groups for rule in group["rules"]]
-
     async def _ask(self, what: str, **parameters: object) -> Any:
         return await asyncio.to_thread(self._get, what, parameters)
 
@@ -96,33 +83,41 @@ class Prometheus:
 
 
 def _series(data: Mapping[str, Any]) -> list[Series]:
-    if data["resultType"] == "scalar":
-        return [Series(labels={}, values=(float(data["result"][1]),))]
     found = []
     for one in data["result"]:
-        points: Sequence[Sequence[Any]] = one.get("values") or [one["value"]]
+        # A native histogram is told as a whole; its count is as good a number as any.
+        points: Sequence[Sequence[Any]] = one.get("values") or [
+            (at, histogram["count"]) for at, histogram in one["histograms"]
+        ]
         values = tuple(value for _, text in points if not math.isnan(value := float(text)))
         found.append(Series(labels=one["metric"], values=values))
     return found
 
 
 @contextlib.asynccontextmanager
-async def running(target: str, folder: Path) -> AsyncIterator[Prometheus]:
-    """Run Prometheus with the committed configuration and rules until the context ends; `target` is scraped.
+async def running(target: str, folder: Path, *, native: bool = False) -> AsyncIterator[Prometheus]:
+    """Run Prometheus with the committed configuration and rules until the context ends.
+
+    Args:
+        target: "host:port" of what is scraped.
+        folder: where its files and its log go.
+        native: native histograms are scraped, in place of those with fixed buckets.
 
     Raises:
-        PrometheusError: there is none, or it ended; its log is in `folder`.
+        PrometheusError: there is none, or it ended.
     """
     program = shutil.which("prometheus")
     if not program:
         raise PrometheusError("Prometheus is not installed: scripts/install_system_tools.sh prometheus")
+    configuration = _configuration(target, folder)
     log = folder / "prometheus.log"
     with log.open("wb") as file:
         child = await asyncio.create_subprocess_exec(
             program,
-            f"--config.file={_configuration(target, folder)}",
-            f"--storage.tsdb.path={folder / 'prometheus'}",
+            f"--config.file={configuration}",
+            f"--storage.tsdb.path={folder / 'data'}",
             "--web.listen-address=127.0.0.1:0",
+            *(("--enable-feature=native-histograms",) if native else ()),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=file,
         )
@@ -146,6 +141,7 @@ def _configuration(target: str, folder: Path) -> Path:
     configuration["rule_files"] = [str(CONFIGURATION.parent / pattern) for pattern in configuration["rule_files"]]
     (job,) = configuration["scrape_configs"]
     job["static_configs"] = [{"targets": [target]}]
+    folder.mkdir()
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(configuration))
     return path

@@ -39,6 +39,7 @@ def panels() -> list[Panel]:
             "Until the served certificate expires. Empty without TLS.",
             Look(
                 unit=SECONDS,
+                least=None,
                 inverted=True,
                 limits=((3 * _DAY_S, "orange"), (14 * _DAY_S, "green")),
                 runbooks=("CertificateExpiring",),

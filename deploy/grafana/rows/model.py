@@ -57,6 +57,7 @@ def _precision() -> list[Panel]:
             "The line is the alert's.",
             Look(
                 unit="none",
+                least=None,
                 inverted=True,
                 limits=((0.98, "green"),),
                 runbooks=("PrecisionDrift",),
