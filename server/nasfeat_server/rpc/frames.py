@@ -55,6 +55,7 @@ class FramePath:
         sharing: finds images that are the same.
         digest_key: names the model to the digests of images.
         standing: what the version is to the server.
+        owner: whose images these are, which share results among themselves alone; "" for everybody's.
     """
 
     slots: SlotPool
@@ -64,6 +65,7 @@ class FramePath:
     digest_key: bytes
     observer: Observer
     standing: Standing
+    owner: str = ""
 
     def receive(self, job: FrameJob) -> bool:
         """Take note of `job`, which has just arrived; False if it is answered with that.
@@ -91,7 +93,7 @@ class FramePath:
             return
         if job.key is None:
             content = image_digest(source, self.digest_key) if self.sharing.caches else SameImage(source)
-            job.key = Key(content=content, outputs=job.selection.computed)
+            job.key = Key(content=content, outputs=job.selection.computed, owner=self.owner)
         job.results = self.sharing.find(job.key)
         if self.sharing.caches:
             self.observer.observe(CacheAsked(hit=job.results is not None))

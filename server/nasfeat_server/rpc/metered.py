@@ -23,9 +23,10 @@ class MeteredPath(FramePath):
     meter: Meter
 
     @classmethod
-    def of(cls, path: FramePath, meter: Meter) -> Self:
-        """Put `meter` before `path`."""
-        return cls(**{field.name: getattr(path, field.name) for field in dataclasses.fields(FramePath)}, meter=meter)
+    def of(cls, path: FramePath, *, owner: str, meter: Meter) -> Self:
+        """Put `meter` before `path`, for the images of `owner`."""
+        same = {field.name: getattr(path, field.name) for field in dataclasses.fields(FramePath)}
+        return cls(**same | {"owner": owner}, meter=meter)
 
     def retry_after_s(self) -> float:
         """Estimate when it is worth while to come again: when there may be room, and the rate allows it."""

@@ -20,7 +20,7 @@ _PRIORITIES: Mapping[Priority, feature_service_pb2.Priority.ValueType] = {
 def path_of_caller(path: FramePath) -> FramePath:
     """Give the way that the images of this call take to the devices behind `path`."""
     who = caller()
-    return MeteredPath.of(path, who.tenant.meter) if who else path
+    return MeteredPath.of(path, owner=who.tenant.name, meter=who.tenant.meter) if who else path
 
 
 def highest_priority() -> feature_service_pb2.Priority.ValueType:

@@ -16,10 +16,12 @@ class Key:
     Attributes:
         content: the image itself, or the digest of its bytes and of the model that reads them, 128 bits or more.
         outputs: what is computed of it.
+        owner: whose it is: nobody learns from a result that somebody else has sent the same image.
     """
 
     content: Hashable
     outputs: Outputs
+    owner: str = ""
 
 
 Settled = bytes | NasfeatError | None
