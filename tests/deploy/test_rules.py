@@ -4,12 +4,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from nasfeat_server import errors
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -105,3 +108,21 @@ def test_a_runbook_answers_every_question(page: str) -> None:
     assert text.startswith(f"# {page}\n")
     for part in ("**Means:**", "**Impact:**", "## Look at", "```promql\n", "## Do", "## Silence"):
         assert part in text
+
+
+def test_the_options_that_runbooks_name_exist() -> None:
+    """What somebody types at night is an option of `nasfeat-server serve` or of `nasfeat video`."""
+    programs = Path(sys.executable).parent
+    helps = (check(programs / "nasfeat-server", "serve", "--help"), check(programs / "nasfeat", "video", "--help"))
+    known = set(re.findall(r"--[a-z][a-z-]+", " ".join(helps)))
+    named = {option for page in PAGES for option in re.findall(r"`(--[a-z-]+)`", (RUNBOOKS / f"{page}.md").read_text())}
+    assert len(named) > 10
+    assert named <= known
+
+
+def test_the_errors_that_runbooks_name_exist() -> None:
+    """A reason in the tables is the name of one of the server's errors, as the metrics have it."""
+    text = " ".join((RUNBOOKS / f"{page}.md").read_text() for page in PAGES)
+    named = set(re.findall(r"`(?:error|rejected|expired|invalid)` `(\w+)`", text))
+    assert {"ReplicaLost", "Overloaded"} <= named
+    assert all(hasattr(errors, f"{name}Error") for name in named)
