@@ -1,5 +1,6 @@
 """What tenants have apart from each other, beside their quotas."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from credentials import bearing, write_tokens
 from gated import gated
 from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.config import SecurityConfig
+from nasfeat_server.rpc.job import FrameJob
+from nasfeat_server.rpc.metered import MeteredPath
+from nasfeat_server.rpc.outputs import Selection
+from nasfeat_server.scheduling.meter import Meter
+from nasfeat_server.scheduling.quota import Rate
 from nasfeat_server.scheduling.sharing import Sharing
 from nasfeat_server.security.tenants import Tenants
 from serving import connected, frame, next_result, opening, pixels, running
@@ -56,3 +62,31 @@ async def test_nobody_waits_for_the_image_of_another_tenant(path: Path) -> None:
     sources = [feature_service_pb2.ResultSource.Name(result.source) for result in results if result]
     assert sources == ["RESULT_SOURCE_COMPUTED", "RESULT_SOURCE_SHARED", "RESULT_SOURCE_COMPUTED"]
     assert server.device.computed == [7, 7]
+
+
+async def test_a_frame_that_waited_too_long_leaves_its_turn_to_the_next() -> None:
+    """A stream whose deadline is shorter than the pauses of its rate still has frames computed at that rate."""
+    meter = Meter(Rate(per_second=1e-6, burst=1))
+    async with gated() as server:
+        path = MeteredPath.of(server.path, owner="a", meter=meter)
+        lane = path.dispatcher.open_lane(1.0)
+        jobs = [_job(lane, deadline=time.monotonic() + left_s) for left_s in (-1.0, 1e6)]
+        for job in jobs:
+            assert meter.ready_in_s() == 0
+            path.admit(job, await path.reserve())
+        assert (meter.admitted, meter.pass_now()) == (1, False)
+        for job in jobs:
+            path.settle(job)
+        path.dispatcher.close_lane(lane)
+
+
+def _job(lane: int, *, deadline: float) -> FrameJob:
+    return FrameJob(
+        frame_id=0,
+        capture_time=None,
+        image=pixels(0),
+        lane=lane,
+        weight=1.0,
+        selection=Selection(asked=(), computed=(), shapes=(), nbytes=0, top_k=0, labels=()),
+        deadline=deadline,
+    )

@@ -2,11 +2,13 @@
 
 import asyncio
 import dataclasses
+import time
 from dataclasses import dataclass
 from typing import Self
 
 from nasfeat_server.errors import OverloadedError
 from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.scheduling.meter import Meter
 
 
@@ -47,9 +49,18 @@ class MeteredPath(FramePath):
             )
         try:
             # Without `super`, which in a class with slots finds another class.
-            slot = await FramePath.reserve(self, max_waiting=max_waiting)
+            return await FramePath.reserve(self, max_waiting=max_waiting)
         except (OverloadedError, asyncio.CancelledError):
             self.meter.give_back()
             raise
-        self.meter.admitted += 1
-        return slot
+
+    def admit(self, job: FrameJob, slot: int) -> None:
+        """Give `job` a slot and room to be decoded; one whose deadline passed while it waited costs the tenant nothing.
+
+        Else a stream whose deadline is shorter than the pauses of its rate would never see a frame computed.
+        """
+        FramePath.admit(self, job, slot)
+        if job.deadline is not None and time.monotonic() >= job.deadline:
+            self.meter.give_back()
+        else:
+            self.meter.admitted += 1
