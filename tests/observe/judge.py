@@ -8,6 +8,9 @@ from tests.observe.anatomy import Named, named, subjects
 from tests.observe.prometheus import Prometheus, PrometheusError, Series
 from tests.observe.queries import Kind, Query
 
+# Prometheus' own.
+_ALERTS = "ALERTS"
+
 
 class Verdict(StrEnum):
     """What is said of a query."""
@@ -42,7 +45,8 @@ class Judge:
     Args:
         prometheus: has scraped a server under load.
         span: when that was.
-        absent: metrics that may have no series on this machine, with the reason; one that has some is judged as any.
+        absent: metrics of which there may be descriptions and no series on this machine, with the reason; one that has
+            series is judged as any.
         unseen: values of labels that this load does not bring about, as (metric, label, value), with the reason.
     """
 
@@ -122,7 +126,9 @@ class Judge:
         for metric in sorted(names.metrics):
             series = await self._series_of(metric)
             if not series:
-                if metric not in self._absent:
+                # What the server describes may have no series here; what nobody has heard of is misspelt.
+                heard_of = metric == _ALERTS or await self._prometheus.describes(metric)
+                if metric not in self._absent or not heard_of:
                     complaints.append(f"there is no metric {metric}")
                 continue
             labels = {label for one in series for label in one}

@@ -65,6 +65,10 @@ class Prometheus:
         found: list[Mapping[str, str]] = await self._ask("series", **{"match[]": f'{{__name__="{metric}"}}'})
         return found
 
+    async def describes(self, metric: str) -> bool:
+        """Tell whether what is scraped has a description of `metric`, be there series of it or not."""
+        return bool(await self._ask("metadata", metric=metric))
+
     async def targets_up(self) -> bool:
         """Tell whether all that is to be scraped has been, well."""
         targets = (await self._ask("targets"))["activeTargets"]

@@ -28,6 +28,10 @@ class TellingPrometheus(Prometheus):
         """Give those of the one metric."""
         return list(self._series.get(metric, ()))
 
+    async def describes(self, metric: str) -> bool:
+        """It is told of one metric that has no series."""
+        return metric == "power"
+
     async def label_values(self, label: str, series: str) -> list[str]:
         """Give those of the one metric."""
         return [one[label] for one in self._series.get(series, ())]
@@ -104,6 +108,12 @@ async def test_a_metric_that_is_declared_absent_excuses_an_empty_panel_while_it_
     absent = {"power": "no GPU", "frames": "not true"}
     assert await verdict(panel("power"), {}, absent=absent) == (Verdict.EXPECTED_EMPTY, "no GPU")
     assert await verdict(panel("frames"), {}, absent=absent) == (Verdict.FAILED, "no data")
+
+
+async def test_a_metric_that_is_declared_absent_must_be_one_of_the_server_s() -> None:
+    """Misspelt, it would be excused for ever."""
+    found = await verdict(panel("powre"), {}, absent={"powre": "no GPU"})
+    assert found == (Verdict.FAILED, "there is no metric powre")
 
 
 async def test_a_value_that_is_declared_unseen_excuses_too() -> None:
