@@ -19,6 +19,7 @@ def test_a_process_sees_its_own_gpu_and_no_other() -> None:
     """A GPU's replica is given its number, a CPU's replica no GPU at all."""
     environments = {placement.device: placement.environment for placement in place(["gpu:3", "cpu:0"])}
     assert environments["gpu:3"]["CUDA_VISIBLE_DEVICES"] == "3"
+    assert environments["gpu:3"]["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert environments["cpu:0"] == {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 
 
