@@ -80,14 +80,14 @@ async def test_calls_are_told_by_how_they_ended() -> None:
 async def test_calls_of_every_service_are_told() -> None:
     """Health checks, those that watch too, and reflection, whose answers are generated."""
     async with running() as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
         await health.Check(health_pb2.HealthCheckRequest())
         watching = health.Watch(health_pb2.HealthCheckRequest())
         await watching.read()
         watching.cancel()
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
-        [answer] = [answer async for answer in answers]
+        [answer] = [answer async for answer in reflection.ServerReflectionInfo(iter([asked]))]
         assert f"{_SERVICE}" in {service.name for service in answer.list_services_response.service}
         await until(lambda: _ended(app, "grpc.health.v1.Health/Watch", "CANCELLED") == 1)
         reflected = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
@@ -100,9 +100,10 @@ async def test_what_is_not_served_has_one_name(tmp_path: Path) -> None:
     """Whatever clients ask for, also from those whom the server does not know: they cannot make up series."""
     tokens = write_tokens(tmp_path / "tokens.toml", {"cameras": (("nasfeat_x",), {})})
     for security, status in ((None, "UNIMPLEMENTED"), (SecurityConfig(tokens=tokens), "UNAUTHENTICATED")):
-        changes = {"security": security} if security else {}
+        changes: dict[str, Any] = {"security": security} if security else {}
         async with running(**changes) as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
-            calls = [channel.unary_unary(f"/of.nobody/Number{number}")(b"") for number in range(20)]
+            methods: list[Any] = [channel.unary_unary(f"/of.nobody/Number{number}") for number in range(20)]
+            calls = [method(b"") for method in methods]
             answers = await asyncio.gather(*calls, return_exceptions=True)
             codes = {answer.code().name for answer in answers if isinstance(answer, grpc.aio.AioRpcError)}
             assert codes == {status}
