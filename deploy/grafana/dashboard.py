@@ -75,7 +75,7 @@ def _numbered(built: models.Dashboard) -> models.Dashboard:
 
 def _index() -> dashboard.DashboardLink:
     link = dashboard.DashboardLink("Runbooks").type(models.DashboardLinkType.LINK).icon("doc")
-    return link.url("${runbooks}/README.md").target_blank(True)
+    return link.url("${runbooks:raw}/README.md").target_blank(True)
 
 
 def _variables(runbooks: str) -> list[Builder[models.VariableModel]]:

@@ -180,7 +180,7 @@ def _links(look: Look) -> list[Builder[models.DashboardLink]]:
     return [
         dashboard.DashboardLink(f"Runbook: {alert}")
         .type(models.DashboardLinkType.LINK)
-        .url(f"${{runbooks}}/{alert}.md")
+        .url(f"${{runbooks:raw}}/{alert}.md")
         .target_blank(True)
         for alert in look.runbooks
     ]

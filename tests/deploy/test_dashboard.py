@@ -63,7 +63,7 @@ def test_a_panel_explains_itself(panel: dict[str, Any]) -> None:
 def test_the_runbooks_that_a_panel_links_to_exist(panel: dict[str, Any]) -> None:
     """Its links lead to pages of docs/runbooks, wherever that is read."""
     for link in panel["links"]:
-        page = link["url"].removeprefix("${runbooks}/")
+        page = link["url"].removeprefix("${runbooks:raw}/")
         assert page != link["url"]
         assert (ROOT / "docs" / "runbooks" / page).is_file()
 
