@@ -130,6 +130,20 @@ async def test_every_method_but_the_health_check_wants_a_token(guarded: App) -> 
     assert metric(guarded, "nasfeat_auth_failures_total", reason="missing") == 6
 
 
+async def test_a_flood_of_refusals_does_not_flood_the_log(guarded: App, caplog: pytest.LogCaptureFixture) -> None:
+    """Row 27: a line a second at most, which says how many it stands for, and never a line for each."""
+    async with grpc.aio.insecure_channel(str(guarded.listening)) as channel:
+        call: Any = channel.unary_unary("/nasfeat.v1.FeatureService/GetModel")
+        refused = 0
+        while not (told := [record.message for record in caplog.records if "more since" in record.message]):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call(b"")
+            refused += 1
+    lines = [record for record in caplog.records if record.message.startswith("refused")]
+    assert (len(lines), refused > 2) == (2, True)
+    assert told == [f"{lines[1].message.partition(';')[0]}; {refused - 2} more since the line before"]
+
+
 async def test_the_right_token_is_let_through(guarded: App) -> None:
     """Row 27: calls and streams of who has it."""
     async with connected(guarded) as stub:

@@ -86,5 +86,6 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
         if now - self._logged_at < _PAUSE_S:
             self._unlogged += 1
             return
-        _log.warning("refused %r of %s: token %s (%d more unlogged)", method, peer, error.reason, self._unlogged)
+        others = f"; {self._unlogged} more since the line before" if self._unlogged else ""
+        _log.warning("refused %r of %s: token %s%s", method, peer, error.reason, others)
         self._logged_at, self._unlogged = now, 0
