@@ -36,8 +36,6 @@ class RetryConfig:
         max_attempts: how often in all, 1 to 5; 1 never tries again.
         first_pause_s: seconds before the second attempt, at most; each further one may wait twice as long.
         longest_pause_s: where that ends.
-        other_versions: go on with another version of the model, as when an operator replaces it: each result's identity
-            says which made it, and their vectors do not compare. Otherwise the stream then ends with an error.
     """
 
     max_attempts: int = 4

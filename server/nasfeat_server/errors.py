@@ -115,3 +115,7 @@ class ReloadError(Exception):
 
 class WeightsError(ConfigurationError):
     """The weights cannot be had, or are not those of the network asked for."""
+
+
+class CacheError(WeightsError):
+    """What was made cannot be kept in the cache: it is full, read-only or no directory at all."""

@@ -2,7 +2,8 @@
 
 The server's own process stays light, and so do replicas: what brings a framework to read weights is gone when they
 start. It is started by `nasfeat_server.engine.preparing` with one JSON argument and writes JSON lines to its standard
-output: {"progress": text} while it works, then {"located": ..., "artifact": path} or {"refused": message}.
+output: {"progress": text} and {"warning": text} while it works, then {"located": ..., "artifact": path} or
+{"refused": message}.
 """
 
 import contextlib
@@ -12,10 +13,10 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import blake3
 import numpy as np
@@ -25,15 +26,17 @@ from nasfeat_server.engine.artifacts import ArtifactStore, artifact_key
 from nasfeat_server.engine.choice import engine_version, processor
 from nasfeat_server.engine.interface import Engine, EngineOptions
 from nasfeat_server.engine.precision import features_of, write_reference
-from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.errors import CacheError, ConfigurationError, WeightsError
 from nasfeat_server.imaging.folder import read_folder
 from nasfeat_server.imaging.framing import Framing
-from nasfeat_server.network.weights.cache import check_space, default_cache
+from nasfeat_server.network.weights.cache import can_keep, check_space, default_cache
 from nasfeat_server.network.weights.locate import locate
 from nasfeat_server.network.weights.values import Located, Report
 
 _MOST_PICTURES = 256
 _MOST_CHECKED = 32
+
+_Found = TypeVar("_Found")
 
 
 def main() -> None:
@@ -49,18 +52,63 @@ def main() -> None:
         def report(text: str) -> None:
             tell(progress=text)
 
-        cache = Path(order["cache"]) if order["cache"] else None
+        places = _Places(
+            cache=Path(order["cache"]) if order["cache"] else default_cache(),
+            scratch=Path(order["scratch"]) if order["scratch"] else None,
+            warn=lambda text: tell(warning=text),
+        )
         try:
-            located = locate(
-                order["source"], order["variant"], keras_wiring=order["keras_wiring"], cache_dir=cache, report=report
+            located = places.find(
+                lambda cache: locate(
+                    order["source"],
+                    order["variant"],
+                    keras_wiring=order["keras_wiring"],
+                    cache_dir=cache,
+                    report=report,
+                )
             )
             artifact = (
-                prepare(located, **order["preparation"], cache=cache, report=report) if order["preparation"] else None
+                places.make(lambda cache: prepare(located, **order["preparation"], cache=cache, report=report))
+                if order["preparation"]
+                else None
             )
         except ConfigurationError as error:
             tell(refused=str(error))
         else:
             tell(located=dataclasses.asdict(located), artifact=str(artifact) if artifact else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """The cache, and the scratch directory that serves this start alone where the cache cannot be written to.
+
+    A cache that is full or read-only costs the next start its time, and no start its success.
+    """
+
+    cache: Path
+    scratch: Path | None
+    warn: Report
+
+    def find(self, find: Callable[[Path], _Found]) -> _Found:
+        try:
+            return find(self.cache)
+        except WeightsError as error:
+            if not self.scratch or can_keep(self.cache):
+                raise
+            self._tell(error)
+            return find(self.scratch)
+
+    def make(self, make: Callable[[Path], Path]) -> Path:
+        try:
+            return make(self.cache)
+        except CacheError as error:
+            if not self.scratch:
+                raise
+            self._tell(error)
+            return make(self.scratch)
+
+    def _tell(self, error: Exception) -> None:
+        self.warn(f"{error}; this start goes on in {self.scratch}, and the next one will find nothing prepared")
 
 
 def prepare(

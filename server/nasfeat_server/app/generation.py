@@ -17,7 +17,7 @@ from nasfeat_server.engine.devices import Placement, place
 from nasfeat_server.engine.fleet import Fleet
 from nasfeat_server.engine.hold import Hold
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription
-from nasfeat_server.engine.preparing import prepare_model
+from nasfeat_server.engine.preparing import prepare_model, scratch
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.engine.restarts import RestartPolicy
 from nasfeat_server.errors import ConfigurationError
@@ -109,7 +109,7 @@ class Generation:
         """Load, serve until retired and idle, and free everything. What hinders the loading is left in `loaded`."""
         try:
             async with contextlib.AsyncExitStack() as stack:
-                loading = await prepare_model(self.config)
+                loading = await prepare_model(self.config, stack.enter_context(scratch()))
                 if loading.artifact:
                     stack.enter_context(Hold(loading.artifact))
                 await self._keep_replicas(loading, self._core(loading.model.spec, stack))

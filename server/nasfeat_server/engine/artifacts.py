@@ -4,10 +4,13 @@ An artifact is a directory. It appears when it is complete, is checked whenever 
 many processes want it. All of them may be deleted while no server runs.
 """
 
+import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +21,12 @@ import blake3
 
 from nasfeat_server import network
 from nasfeat_server.engine.hold import MANIFEST
-from nasfeat_server.errors import WeightsError
+from nasfeat_server.errors import CacheError
 from nasfeat_server.network.weights.cache import exclusive
 from nasfeat_server.network.weights.values import Located, Report
+
+# In bytes; a write that fails may leave some.
+_LITTLE_SPACE = 2**20
 
 
 class ArtifactStore:
@@ -41,7 +47,7 @@ class ArtifactStore:
         """Find the artifact `key`, or let `make` fill a new directory with it.
 
         Raises:
-            WeightsError: the directory cannot be written to, or there is no space.
+            CacheError: the directory cannot be written to, or there is no space.
         """
         place = self._directory / key
         if self._is_sound(place):
@@ -60,7 +66,9 @@ class ArtifactStore:
         except (OSError, ValueError):
             found = False
         if found:
-            (place / MANIFEST).touch()
+            # A cache may be read-only, and is then not pruned either.
+            with contextlib.suppress(OSError):
+                (place / MANIFEST).touch()
         else:
             self._report(f"{place} is damaged: it is made anew")
         return found
@@ -70,12 +78,12 @@ class ArtifactStore:
             with tempfile.TemporaryDirectory(dir=self._directory, prefix=".", ignore_cleanup_errors=True) as made:
                 contents = Path(made) / "contents"
                 contents.mkdir()
-                make(contents)
+                _fill(contents, make)
                 (contents / MANIFEST).write_text(json.dumps(_manifest(contents)))
                 shutil.rmtree(place, ignore_errors=True)
                 contents.rename(place)
         except OSError as error:
-            raise WeightsError(f"cannot prepare the model in {self._directory}: {error}") from error
+            raise CacheError(f"cannot prepare the model in {self._directory}: {error}") from error
         self._prune(place)
 
     def _prune(self, newest: Path) -> None:
@@ -91,6 +99,16 @@ class ArtifactStore:
                 except BlockingIOError:
                     continue
                 shutil.rmtree(place, ignore_errors=True)
+
+
+def _fill(directory: Path, make: Callable[[Path], None]) -> None:
+    try:
+        make(directory)
+    except RuntimeError as error:
+        # What libraries in C++ say of a full disk has no number.
+        if shutil.disk_usage(directory).free > _LITTLE_SPACE:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory)) from error
 
 
 def artifact_key(located: Located, engine: str, made_for: Mapping[str, object]) -> str:

@@ -1,10 +1,14 @@
 """Before any replica starts: the weights are found and prepared, in a process that may bring frameworks along."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from nasfeat_server.config import ServerConfig
@@ -19,8 +23,24 @@ from nasfeat_server.network.weights.values import Located, located_of
 _log = logging.getLogger(__name__)
 
 
-async def prepare_model(config: ServerConfig) -> EngineOptions:
+@contextlib.contextmanager
+def scratch() -> Iterator[Path | None]:
+    """Give a directory for what a cache cannot keep, gone with the context; None where nothing can be written."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="nasfeat-", ignore_cleanup_errors=True)
+    except OSError:
+        yield None
+        return
+    with made as directory:
+        yield Path(directory)
+
+
+async def prepare_model(config: ServerConfig, scratch: Path | None = None) -> EngineOptions:
     """Choose the engine, fetch the weights that `config` names if they are not on this machine, and prepare them.
+
+    Args:
+        config: what is to be served.
+        scratch: where that goes if the cache cannot be written to; it must last as long as what is prepared is used.
 
     Returns:
         What every replica loads; which cores it may use is up to its placement.
@@ -35,7 +55,7 @@ async def prepare_model(config: ServerConfig) -> EngineOptions:
     if choice.engine == FAKE:
         model, artifact = _nothing(config), None
     else:
-        model, artifact = await _prepare(config, choice.engine)
+        model, artifact = await _prepare(config, choice.engine, scratch)
     return EngineOptions(
         engine=choice.engine,
         model=model,
@@ -54,7 +74,7 @@ def _nothing(config: ServerConfig) -> Located:
     return Located(source=config.weights, location=config.weights, spec=spec, labels=(), trained=False)
 
 
-async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | None]:
+async def _prepare(config: ServerConfig, engine: str, scratch: Path | None) -> tuple[Located, str | None]:
     preparation = {
         "engine": engine,
         "precision": config.precision,
@@ -67,6 +87,7 @@ async def _prepare(config: ServerConfig, engine: str) -> tuple[Located, str | No
         "variant": config.variant,
         "keras_wiring": config.keras_wiring,
         "cache": str(config.cache) if config.cache else None,
+        "scratch": str(scratch) if scratch else None,
         "preparation": None if config.run_module_graph else preparation,
     }
     # Memory and no file: there may be no place for files.
@@ -106,6 +127,8 @@ async def _answer(process: asyncio.subprocess.Process) -> tuple[Located, str | N
         message: dict[str, Any] = json.loads(line)
         if "progress" in message:
             _log.info("weights: %s", message["progress"])
+        elif "warning" in message:
+            _log.warning("weights: %s", message["warning"])
         elif "refused" in message:
             raise ConfigurationError(message["refused"])
         else:

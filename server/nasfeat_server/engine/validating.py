@@ -6,8 +6,8 @@ import dataclasses
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.devices import place
-from nasfeat_server.engine.interface import ModelDescription
-from nasfeat_server.engine.preparing import prepare_model
+from nasfeat_server.engine.interface import EngineOptions, ModelDescription
+from nasfeat_server.engine.preparing import prepare_model, scratch
 from nasfeat_server.engine.replica import Replica
 
 
@@ -18,7 +18,11 @@ async def validate(config: ServerConfig) -> ModelDescription:
         ConfigurationError: a server would not start; the precision's floor counts.
         ReplicaLostError: the replica died.
     """
-    options = await prepare_model(config)
+    with scratch() as directory:
+        return await _described(config, await prepare_model(config, directory))
+
+
+async def _described(config: ServerConfig, options: EngineOptions) -> ModelDescription:
     placement = place(config.devices)[0]
     spec = options.model.spec
     layout = ArenaLayout(slots=1, image_height=spec.image_size, image_width=spec.image_size, result_bytes=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import filelock
 
-from nasfeat_server.errors import WeightsError
+from nasfeat_server.errors import CacheError, WeightsError
 from nasfeat_server.network.weights.values import Report
 
 MIB = 2**20
@@ -30,7 +30,7 @@ def exclusive(path: Path, waiting: str, report: Report) -> Iterator[None]:
     """Let one process at a time make `path`; the others report `waiting` and wait.
 
     Raises:
-        WeightsError: the cache cannot be written to.
+        CacheError: the cache cannot be written to.
     """
     lock = filelock.FileLock(f"{path}.lock")
     try:
@@ -41,7 +41,7 @@ def exclusive(path: Path, waiting: str, report: Report) -> Iterator[None]:
             report(waiting)
             lock.acquire()
     except OSError as error:
-        raise WeightsError(f"the cache {path.parent} cannot be used: {error}") from error
+        raise CacheError(f"the cache {path.parent} cannot be used: {error}") from error
     try:
         yield
     finally:
@@ -88,14 +88,26 @@ def _innermost(directory: Path) -> Path:
     return directory
 
 
+def can_keep(directory: Path) -> bool:
+    """Try whether `directory` can be made and written to."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory) as probe:
+            probe.write(b"a page of it" * 400)
+            probe.flush()
+    except OSError:
+        return False
+    return True
+
+
 def check_space(directory: Path, needed: int) -> None:
     """Refuse early what would fill the disk.
 
     Raises:
-        WeightsError: fewer than `needed` bytes are free.
+        CacheError: fewer than `needed` bytes are free.
     """
     free = shutil.disk_usage(directory).free
     if free < needed:
-        raise WeightsError(
+        raise CacheError(
             f"not enough space in {os.fspath(directory)}: {needed / MIB:.1f} MiB needed, {free / MIB:.1f} MiB free"
         )
