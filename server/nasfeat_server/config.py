@@ -75,12 +75,16 @@ class ConnectionLimits:
         age_grace_s: seconds that its calls then have left, before they are cut off.
         max_idle_s: seconds without a call after which a connection is closed; 0 for never.
         max_calls: calls and streams under way on one connection; a client's further ones wait at the client.
+        keepalive_s: seconds without a word from a client after which it is asked for a sign of life.
+        keepalive_timeout_s: seconds without that sign after which the connection is given up.
     """
 
     max_age_s: float = 0.0
     age_grace_s: float = 30.0
     max_idle_s: float = 0.0
     max_calls: int = 1024
+    keepalive_s: float = 30.0
+    keepalive_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, all at once.
@@ -93,6 +97,8 @@ class ConnectionLimits:
             ("age_grace_s", self.age_grace_s <= 0, "the calls of a connection that ends must have over 0 seconds left"),
             ("max_idle_s", self.max_idle_s < 0, "a connection's idle time must be 0 seconds, for no end, or more"),
             ("max_calls", self.max_calls < 1, "a connection must be allowed 1 call or more"),
+            ("keepalive_s", self.keepalive_s <= 0, "the time until a ping must be over 0 seconds"),
+            ("keepalive_timeout_s", self.keepalive_timeout_s <= 0, "the time for its answer must be over 0 seconds"),
         )
 
 

@@ -124,9 +124,6 @@ def _options(limits: RequestLimits) -> tuple[tuple[str, int], ...]:
         ("grpc.max_send_message_length", limits.max_message_bytes),
         # Two servers on one port would share its clients by chance.
         ("grpc.so_reuseport", 0),
-        # A peer that is gone without a word is found out within 40 seconds.
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
         # Clients may ping an idle connection every 5 seconds without being sent away.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -143,6 +140,9 @@ def _connection_options(limits: ConnectionLimits) -> tuple[tuple[str, int], ...]
     return (
         *((name, math.ceil(seconds * 1000)) for name, seconds in times if seconds),
         ("grpc.max_concurrent_streams", limits.max_calls),
+        # A peer that is gone without a word is found out within both together.
+        ("grpc.keepalive_time_ms", math.ceil(limits.keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", math.ceil(limits.keepalive_timeout_s * 1000)),
         # Who connects and then says nothing is let go; the default is two minutes.
         ("grpc.server_handshake_timeout_ms", 20_000),
     )

@@ -99,6 +99,8 @@ def _connections(options: dict[str, Any]) -> ConnectionLimits:
         age_grace_s=options.pop("connection_grace"),
         max_idle_s=options.pop("max_connection_idle"),
         max_calls=options.pop("max_calls_per_connection"),
+        keepalive_s=options.pop("keepalive"),
+        keepalive_timeout_s=options.pop("keepalive_timeout"),
     )
 
 

@@ -38,4 +38,18 @@ CONNECTIONS: Options = (
         default=_DEFAULTS.max_calls,
         help="Calls and streams at once on one connection; further ones wait at the client.",
     ),
+    setting(
+        _SECTION,
+        "--keepalive",
+        type=click.FloatRange(min=1),
+        default=_DEFAULTS.keepalive_s,
+        help="Seconds without a word from a client after which it is asked for a sign of life ...",
+    ),
+    setting(
+        _SECTION,
+        "--keepalive-timeout",
+        type=click.FloatRange(min=1),
+        default=_DEFAULTS.keepalive_timeout_s,
+        help="... and seconds after that in which it must come, or the connection is given up.",
+    ),
 )
