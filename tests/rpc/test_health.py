@@ -87,3 +87,19 @@ async def test_a_server_that_stops_says_so_first(service: str) -> None:
 def _replica() -> psutil.Process:
     (replica,) = [child for child in psutil.Process().children() if "nasfeat_server.engine.worker" in child.cmdline()]
     return replica
+
+
+async def test_a_watcher_that_leaves_takes_no_news_from_the_others() -> None:
+    """Of two who watch a name, one leaves: the other hears that the server stops, and its watch ends with that."""
+    async with contextlib.AsyncExitStack() as server:
+        app = await server.enter_async_context(running())
+        async with grpc.aio.insecure_channel(str(app.listening)) as channel:
+            stays, leaves = (_stub(channel).Watch(health_pb2.HealthCheckRequest()) for _ in range(2))
+            assert (await stays.read()).status == (await leaves.read()).status == _STATUS.SERVING
+            leaves.cancel()
+            # Whoever comes later does so when the server knows that it left.
+            assert await _check(_stub(channel), "") == _STATUS.SERVING
+            stopping = asyncio.ensure_future(server.aclose())
+            assert (await stays.read()).status == _STATUS.NOT_SERVING
+            assert await stays.read() is grpc.aio.EOF
+            await stopping

@@ -129,7 +129,7 @@ class App:
         _log.info("serving %s on %s, metrics on %s", served.description.name, self.listening, self.metrics)
         await stop.wait()
         _log.info("stopping: no new work, up to %g s for what is in flight", self.config.grace_s)
-        await rpc.stop_serving()
+        rpc.stop_serving()
         servicer.drain()
         await rpc.stop(self.config.grace_s)
 
@@ -138,7 +138,7 @@ async def _report_health(changed: asyncio.Event, models: Models, rpc: RpcServer)
     while True:
         await changed.wait()
         changed.clear()
-        await rpc.set_serving(models.any_warm)
+        rpc.set_serving(models.any_warm)
 
 
 def _cores() -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError
 
 from nasfeat.v1 import feature_service_pb2, image_pb2
 
@@ -44,23 +45,22 @@ class Received(NamedTuple):
     Attributes:
         request: the message; the `data` of raw frames whose pixels were cut out is empty.
         pixels: those of each frame, None for a frame that has its own; empty if nothing was cut out.
+        problem: why the message could not be parsed; `request` is an empty one then.
     """
 
     request: feature_service_pb2.StreamFeaturesRequest
     pixels: Sequence[memoryview | None]
+    problem: str = ""
 
 
 def receive(message: bytes) -> Received:
-    """Parse a message of a stream.
-
-    Raises:
-        google.protobuf.message.DecodeError: it is none.
-    """
+    """Parse a message of a stream; what is none is told by `problem`."""
     cut = _cut(message) if len(message) >= _SMALLEST else None
-    if not cut:
-        return Received(_Request.FromString(message), ())
-    rest, pixels = cut
-    return Received(_Request.FromString(rest), pixels)
+    rest, pixels = cut or (message, ())
+    try:
+        return Received(_Request.FromString(rest), pixels)
+    except DecodeError as error:
+        return Received(_Request(), (), f"a message cannot be parsed: {error}")
 
 
 class ReceiveInterceptor(grpc.aio.ServerInterceptor):

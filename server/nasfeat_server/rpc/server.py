@@ -13,6 +13,8 @@ from nasfeat_server.config import ConnectionLimits, Endpoint, RequestLimits
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.calls import CallsInterceptor
+from nasfeat_server.rpc.health import HealthServicer
+from nasfeat_server.rpc.malformed import MalformedInterceptor
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.telemetry.events import Observer
@@ -46,7 +48,7 @@ class RpcServer:
     ) -> None:
         self._listen = listen
         self._credentials = credentials
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self._started = False
         self._has_replicas = False
         self._stopping = False
@@ -55,6 +57,7 @@ class RpcServer:
             CallsInterceptor(methods=_methods(), observer=observer),
             *((authentication,) if authentication else ()),
             ReceiveInterceptor(),
+            MalformedInterceptor(),
         )
         self._server = grpc.aio.server(
             options=(*_options(limits), *_connection_options(connections)), interceptors=interceptors
@@ -91,21 +94,20 @@ class RpcServer:
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         for name in (LIVENESS, health.SERVICE_NAME, reflection.SERVICE_NAME):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            self._health.set(name, serving=True)
         await self._server.start()
         self._started = True
 
-    async def set_serving(self, serving: bool) -> None:
+    def set_serving(self, serving: bool) -> None:
         """Tell health checks, for the whole server and for FeatureService, whether to send work here."""
         self._has_replicas = serving
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", SERVICE):
-            await self._health.set(name, status)
+            self._health.set(name, serving=serving)
 
-    async def stop_serving(self) -> None:
+    def stop_serving(self) -> None:
         """Tell health checks once and for all that no work should come here."""
         self._stopping = True
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls at once and wait up to `grace_s` for those under way, then cancel them."""

@@ -172,5 +172,6 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
 async def _opening(requests: AsyncIterator[Received]) -> feature_service_pb2.StreamOptions:
     first = await anext(requests, None)
     if first is None or first.request.WhichOneof("message") != "options":
-        raise InvalidRequestError("the first message of a stream must be its options")
+        problem = first.problem if first else ""
+        raise InvalidRequestError(problem or "the first message of a stream must be its options")
     return first.request.options

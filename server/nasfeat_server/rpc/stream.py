@@ -123,7 +123,7 @@ class StreamSession:
             await window.enter()
             async for received in requests:
                 cut = received.pixels or itertools.repeat(None)
-                for frame, pixels in zip(self._frames_of(received.request), cut, strict=False):
+                for frame, pixels in zip(self._frames_of(received), cut, strict=False):
                     await self._take_in(self._next_job(frame, pixels))
                     await window.enter()
         except InvalidRequestError as error:
@@ -133,12 +133,15 @@ class StreamSession:
         self._reading = False
         self._outbox.put_nowait(None)
 
-    def _frames_of(self, request: feature_service_pb2.StreamFeaturesRequest) -> Sequence[feature_service_pb2.Frame]:
-        kind, allowed = request.WhichOneof("message"), self._terms.frames_per_message
+    def _frames_of(self, received: Received) -> Sequence[feature_service_pb2.Frame]:
+        request, allowed = received.request, self._terms.frames_per_message
+        kind = request.WhichOneof("message")
         if kind == "frame":
             return (request.frame,)
         if kind != "frames":
-            raise InvalidRequestError("every message of a stream after its first must be a frame, or several")
+            raise InvalidRequestError(
+                received.problem or "every message of a stream after its first must be a frame, or several"
+            )
         frames = request.frames.frames
         if not 1 <= len(frames) <= allowed:
             raise InvalidRequestError(f"a message of this stream holds 1 to {allowed} frames, not {len(frames)}")

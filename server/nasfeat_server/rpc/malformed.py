@@ -1,0 +1,91 @@
+"""Messages that are not what their method takes: refused as the caller's mistake.
+
+Left to gRPC they are an error of the server's, with a traceback in its log for each: a client could fill a disk with
+that.
+"""
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """Stands for a message that could not be parsed."""
+
+    problem: str
+
+
+class MalformedInterceptor(grpc.aio.ServerInterceptor):
+    """Answers calls with one malformed message by INVALID_ARGUMENT; in a stream such a message counts as an empty one.
+
+    Methods whose messages are read by a parser of their own are to be behind this.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Give the handler of a call."""
+        handler = await continuation(handler_call_details)
+        parse = handler.request_deserializer if handler else None
+        if not handler or not parse:
+            return handler
+        if handler.request_streaming:
+            return _with(handler, _parser(parse, lambda _: parse(b"")), lambda behavior: behavior)
+        return _with(handler, _parser(parse, _Malformed), _checked)
+
+
+def _parser(parse: Callable[[bytes], Any], instead: Callable[[str], Any]) -> Callable[[bytes], Any]:
+    def parsed(message: bytes) -> Any:
+        try:
+            return parse(message)
+        except DecodeError as error:
+            return instead(str(error))
+
+    return parsed
+
+
+def _with(
+    handler: "grpc.RpcMethodHandler[Any, Any]", parse: Callable[[bytes], Any], wrap: Callable[[Any], Any]
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    kinds = {
+        (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
+        (False, True): (grpc.unary_stream_rpc_method_handler, handler.unary_stream),
+        (True, False): (grpc.stream_unary_rpc_method_handler, handler.stream_unary),
+        (True, True): (grpc.stream_stream_rpc_method_handler, handler.stream_stream),
+    }
+    make: Any
+    make, behavior = kinds[handler.request_streaming, handler.response_streaming]
+    made: grpc.RpcMethodHandler[Any, Any] = make(
+        wrap(behavior), request_deserializer=parse, response_serializer=handler.response_serializer
+    )
+    return made
+
+
+def _checked(behavior: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `behavior` as a handler of the same kind, which is how gRPC knows what to do with it."""
+    return functools.partial(_generate if inspect.isasyncgenfunction(behavior) else _run, behavior)
+
+
+async def _run(behavior: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
+    await _refuse_malformed(request, context)
+    return await behavior(request, context)
+
+
+async def _generate(behavior: Callable[..., AsyncIterator[Any]], request: Any, context: Any) -> AsyncIterator[Any]:
+    await _refuse_malformed(request, context)
+    async for answer in behavior(request, context):
+        yield answer
+
+
+async def _refuse_malformed(request: Any, context: Any) -> None:
+    if isinstance(request, _Malformed):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the message cannot be parsed: {request.problem}")
