@@ -7,9 +7,9 @@ import pytest
 
 from nasfeat_server.telemetry.events import BatchFinished, CallEnded, FrameFinished, FrameReceived, Outcome, Stage
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
-from prometheus_server import MISSING, PROMETHEUS, exposing, scraping
+from prometheus_server import exposing, scraping
 
-pytestmark = [pytest.mark.skipif(not PROMETHEUS, reason=MISSING), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.timeout(60)
 
 _ACCEPTS = {
     "text": "text/plain;version=0.0.4",
