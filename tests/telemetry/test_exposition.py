@@ -89,7 +89,7 @@ def test_the_formats_tell_the_same() -> None:
 
 
 def test_no_time_of_creation_is_told() -> None:
-    """They would be as many series again."""
+    """It would be one more series for each counter."""
     for accept in ("", _OPENMETRICS, _PROTOBUF):
         assert b"_created" not in _observer().exposition(accept)[0]
 

@@ -44,7 +44,7 @@ def expose(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
 
 
 class _Shown(Collector):
-    """A registry without the times at which series began: as many series again, which nobody asks for."""
+    """A registry without the times at which series began: one more for each counter, which nobody asks for."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
