@@ -1,13 +1,23 @@
 """The server's certificate over its renewals."""
 
+import asyncio
 import datetime as dt
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import grpc.aio
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from credentials import Authority, ago
+from credentials import Authority, ago, channel_to
+from nasfeat_client import TlsConfig
 from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.rpc.credentials import server_credentials
 from nasfeat_server.security.certificates import Certificate, TlsFiles, check_identity, expiry_warning
 
 _NOW = dt.datetime.now(dt.UTC)
@@ -55,10 +65,60 @@ def test_a_key_of_another_certificate_is_refused(authority: Authority, tmp_path:
         check_identity((authority.certificate.read_bytes(), other.key.read_bytes()), _NOW)
 
 
+def _self_signed(key: Any) -> tuple[bytes, bytes]:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nasfeat.test")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, _NOW - dt.timedelta(1), _NOW + dt.timedelta(9))
+    chain = builder.sign(key, None if isinstance(key, Ed25519PrivateKey) else hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return chain.public_bytes(pem), private
+
+
+@pytest.mark.parametrize(
+    ("make", "taken"),
+    [
+        (lambda: rsa.generate_private_key(65537, 2048), True),
+        (lambda: ec.generate_private_key(ec.SECP256R1()), True),
+        (lambda: ec.generate_private_key(ec.SECP384R1()), True),
+        (lambda: rsa.generate_private_key(65537, 1024), False),  # noqa: S505 - it is refused
+        (lambda: ec.generate_private_key(ec.SECP521R1()), False),
+        (lambda: ec.generate_private_key(ec.SECP256K1()), False),
+        (Ed25519PrivateKey.generate, False),
+    ],
+    ids=["RSA 2048", "P-256", "P-384", "RSA 1024", "P-521", "secp256k1", "Ed25519"],
+)
+async def test_a_key_that_no_handshake_survives_is_refused(
+    make: Callable[[], Any], taken: bool, tmp_path: Path
+) -> None:
+    """The server would start with some of them, and each client fail; with those that are taken, clients connect."""
+    chain, key = _self_signed(make())
+    if not taken:
+        with pytest.raises(
+            ConfigurationError, match="the key is of a kind that gRPC's clients do not take: RSA of 2048"
+        ):
+            check_identity((chain, key), _NOW)
+        return
+    certificate = Certificate(_written(tmp_path, chain, key))
+    certificate.load()
+    server = grpc.aio.server()
+    port = server.add_secure_port("127.0.0.1:0", server_credentials(certificate))
+    await server.start()
+    tls = TlsConfig(root_certificates=chain, server_name="nasfeat.test")
+    async with channel_to(f"127.0.0.1:{port}", tls) as channel:
+        async with asyncio.timeout(30):
+            await channel.channel_ready()
+    await server.stop(None)
+
+
+def _written(folder: Path, chain: bytes, key: bytes) -> TlsFiles:
+    files = TlsFiles(certificate=folder / "own.pem", key=folder / "own.key")
+    files.certificate.write_bytes(chain)
+    files.key.write_bytes(key)
+    return files
+
+
 def test_an_encrypted_key_is_refused(authority: Authority) -> None:
     """There is nobody to ask."""
-    from cryptography.hazmat.primitives import serialization
-
     key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
     encrypted = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"word")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_SMALLEST_RSA = 2048
 _WARNED_BEFORE = dt.timedelta(days=7)
 _WARNED_EVERY = dt.timedelta(days=1)
 
@@ -102,9 +103,25 @@ def _wrong_key(key: bytes, own: "x509.Certificate | None") -> list[str]:
     except (ValueError, UnsupportedAlgorithm):
         # Nothing of what the library says: it is about what stands in the file.
         return ["the key cannot be read: it is no private key in PEM"]
-    if own and private.public_key() != own.public_key():
-        return ["the key is not that of the certificate"]
-    return []
+    if not _is_taken(private):
+        return [
+            "the key is of a kind that gRPC's clients do not take: RSA of 2048 bits or more, or EC on P-256 or P-384"
+        ]
+    try:
+        matches = own is None or private.public_key() == own.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        # Of a kind that the library does not know, so that it is not the key's.
+        matches = False
+    return [] if matches else ["the key is not that of the certificate"]
+
+
+def _is_taken(private: object) -> bool:
+    """Tell whether a handshake with this key can succeed: gRPC's clients offer no others."""
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: PLC0415 - see check_identity
+
+    if isinstance(private, rsa.RSAPrivateKey):
+        return private.key_size >= _SMALLEST_RSA
+    return isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1 | ec.SECP384R1)
 
 
 def _wrong_time(own: "x509.Certificate", now: dt.datetime) -> list[str]:
@@ -172,7 +189,11 @@ class Certificate:
         contents = self._files.read_if_changed()
         if contents is None:
             return False
-        self._identity = check_identity(contents, _now())
+        try:
+            self._identity = check_identity(contents, _now())
+        except ValueError as error:
+            # Well-formed PEM around something odd, found only as it is looked at.
+            raise ConfigurationError(f"the certificate cannot be read: {error}") from error
         self._warned_at = None
         return True
 
