@@ -71,7 +71,7 @@ async def test_every_metric_named_exists() -> None:
     paragraph = _README.split("Prometheus metrics begin with `nasfeat_`:")[1].split("Health checks")[0]
     named = {name.removesuffix("_total").removesuffix("_info") for name in re.findall(r"`([a-z_]+)[`{]", paragraph)}
     async with running() as app:
-        there = {family.name.removeprefix("nasfeat_") for family in app._observer.registry.collect()}
+        there = {family.name.removeprefix("nasfeat_") for family in app._metrics.registry.collect()}
     assert len(named) > 12
     assert named <= there
 

@@ -14,7 +14,7 @@ _AT_ONCE = 100
 
 async def _scrape(app: App) -> list[str]:
     """Read the metrics as a scraper does; gives the lines that are series."""
-    text, _ = await asyncio.to_thread(app._observer.exposition, "")
+    text, _ = await asyncio.to_thread(app._metrics.exposition, "")
     return [line for line in text.decode().splitlines() if not line.startswith("#")]
 
 

@@ -121,7 +121,7 @@ async def test_tokens_are_watched_while_the_server_runs(authority: Authority, tm
 async def test_without_files_there_are_no_metrics_of_them() -> None:
     """And no interceptor asks for anything."""
     async with running() as app:
-        names = {family.name for family in app._observer.registry.collect()}
+        names = {family.name for family in app._metrics.registry.collect()}
     assert {name for name in names if "tenant" in name or "auth" in name or "certificate" in name} == set()
 
 

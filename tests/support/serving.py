@@ -52,7 +52,7 @@ async def connected(app: App) -> "AsyncIterator[feature_service_pb2_grpc.Feature
 
 def metric(app: App, name: str, **labels: str) -> float:
     """Read one sample of the server's registry; 0 if there is none yet."""
-    registry: CollectorRegistry = app._observer.registry
+    registry: CollectorRegistry = app._metrics.registry
     return registry.get_sample_value(name, labels) or 0.0
 
 

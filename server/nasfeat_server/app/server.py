@@ -22,8 +22,10 @@ from nasfeat_server.rpc.control import ControlServer
 from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.scheduling.sharing import Key
+from nasfeat_server.telemetry.fanout import Fanout
 from nasfeat_server.telemetry.metrics_server import MetricsServer
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
+from nasfeat_server.telemetry.rejections import RejectionLog
 from nasfeat_server.telemetry.security_metrics import SecurityMetrics
 
 _log = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ class App:
         self.metrics: Endpoint | None = None
         self.models: Models | None = None
         self.ready = asyncio.Event()
-        self._observer = PrometheusObserver()
+        self._metrics = PrometheusObserver()
+        self._observer = Fanout(self._metrics, RejectionLog())
         self._catalog = Catalog()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -62,8 +65,8 @@ class App:
         async with contextlib.AsyncExitStack() as stack:
             guard = Guard(config, self._observer)
             guard.load()
-            self._observer.registry.register(SecurityMetrics(guard.state))
-            self.metrics = stack.enter_context(MetricsServer(config.metrics, self._observer.exposition)).endpoint
+            self._metrics.registry.register(SecurityMetrics(guard.state))
+            self.metrics = stack.enter_context(MetricsServer(config.metrics, self._metrics.exposition)).endpoint
             rpc = RpcServer(
                 listen=config.listen,
                 limits=config.limits,
@@ -103,7 +106,7 @@ class App:
 
     def _watch(self, models: Models, common: Common, rpc: RpcServer) -> None:
         cache, catalog = common.cache, self._catalog
-        self._observer.watch(
+        self._metrics.watch(
             devices=self.config.devices,
             is_warm=models.is_warm,
             is_ready=lambda: rpc.serving,

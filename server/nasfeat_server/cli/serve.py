@@ -17,13 +17,13 @@ from nasfeat_server.telemetry import logging
 @click.command(cls=SettingsCommand)
 @with_options(SERVER_OPTIONS)
 @click.pass_context
-def serve(context: click.Context, /, log_level: str, **_: Any) -> None:
+def serve(context: click.Context, /, log_level: str, log_format: str, **_: Any) -> None:
     """Turn images into NASNet-A feature vectors over gRPC streams.
 
     Ends with exit code 0 after SIGTERM or Ctrl-C, when what was in flight is answered; with 2 if it cannot start as
     it was told to.
     """
-    logging.configure(log_level)
+    logging.configure(log_level, log_format)
     keep_freed_memory()
     try:
         asyncio.run(main(context.obj))

@@ -24,16 +24,8 @@ from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Key, Settled, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution
-from nasfeat_server.telemetry.events import (
-    CacheAsked,
-    FrameFinished,
-    FrameReceived,
-    ModelLabel,
-    Observer,
-    Outcome,
-    Source,
-    Stage,
-)
+from nasfeat_server.telemetry import events
+from nasfeat_server.telemetry.events import FrameReceived, ModelLabel, Observer, Outcome, Source, Stage
 
 # A digest is made on the event loop: of this much in a millisecond or two.
 _LARGEST_SHARED_BYTES = 8 * 2**20
@@ -96,7 +88,7 @@ class FramePath:
             job.key = Key(content=content, outputs=job.selection.computed, owner=self.owner)
         job.results = self.sharing.find(job.key)
         if self.sharing.caches:
-            self.observer.observe(CacheAsked(hit=job.results is not None))
+            self.observer.observe(events.CacheAsked(hit=job.results is not None))
         if job.results is not None:
             job.source = Source.CACHED
             self.settle(job)
@@ -259,7 +251,7 @@ class FramePath:
         if captured and sent_at is not None and outcome is Outcome.OK:
             age_s = sent_at - captured.seconds - captured.nanos * 1e-9
         self.observer.observe(
-            FrameFinished(
+            events.FrameFinished(
                 outcome=outcome,
                 reason=reason,
                 stages_s=job.stages_s,
@@ -268,6 +260,8 @@ class FramePath:
                 age_s=age_s,
             )
         )
+        if job.error:
+            self.observer.observe(job.refusal(job.error, self.owner))
 
     def _release(self, job: FrameJob) -> None:
         """Give back what `job` holds; the slot as soon as no decoding thread can write to it."""

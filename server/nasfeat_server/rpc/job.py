@@ -14,7 +14,7 @@ from nasfeat_server.rpc.outputs import Selection, pack_features
 from nasfeat_server.rpc.status import retry_after_s, status_of
 from nasfeat_server.scheduling.sharing import Flight, Key
 from nasfeat_server.scheduling.work import Work
-from nasfeat_server.telemetry.events import Outcome, Source, Stage
+from nasfeat_server.telemetry.events import Outcome, Refused, Source, Stage
 
 _TIMINGS = {stage: f"{stage}_s" for stage in Stage}
 _SOURCES = {source: feature_service_pb2.ResultSource.Value(f"RESULT_SOURCE_{source.name}") for source in Source}
@@ -35,6 +35,7 @@ class FrameJob:
         stages_s: seconds spent in each stage so far.
         leading: others may wait for this image under `key`.
         following: the same image is on its way, and this one waits for it.
+        stream_id: the name of its stream; "" outside of one.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class FrameJob:
         # Those of a raw image, if they are not in the message.
         self.pixels = pixels
         self.content: bytes | RawPixels | None = None
+        self.stream_id = ""
         self.lane = lane
         self.weight = weight
         self.selection = selection
@@ -86,8 +88,24 @@ class FrameJob:
         if self.superseded:
             return Outcome.DROPPED, "Superseded"
         if self.error:
-            return status_of(self.error).outcome, type(self.error).__name__.removesuffix("Error")
+            return status_of(self.error).outcome, error_name(self.error)
         return Outcome.OK, ""
+
+    def refusal(self, error: NasfeatError, tenant: str) -> Refused:
+        """Tell of `error`, with which the image of `tenant` was answered."""
+        return Refused(
+            method="StreamFeatures" if self.stream_id else "ExtractFeatures",
+            reason=error_name(error),
+            message=str(error),
+            stream_id=self.stream_id,
+            frame_id=self.frame_id,
+            tenant=tenant,
+        )
+
+
+def error_name(error: NasfeatError) -> str:
+    """Give the name that an error has in metrics and logs."""
+    return type(error).__name__.removesuffix("Error")
 
 
 def write_result(result: feature_service_pb2.FrameResult, job: FrameJob) -> None:

@@ -20,11 +20,12 @@ from nasfeat_server.errors import (
 )
 from nasfeat_server.rpc import convert, tenancy
 from nasfeat_server.rpc.catalog import Catalog, Served
+from nasfeat_server.rpc.job import error_name
 from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.status import status_of, trailing_metadata
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
-from nasfeat_server.telemetry.events import Observer, RequestFinished, StreamClosed, StreamOpened
+from nasfeat_server.telemetry.events import Observer, Refused, RequestFinished, StreamClosed, StreamOpened
 
 _AnyContext = grpc.aio.ServicerContext[Any, Any]
 
@@ -157,6 +158,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             yield
         except NasfeatError as error:
             code = status_of(error).code
+            self._observer.observe(Refused(method=method, reason=error_name(error), message=str(error)))
             await context.abort(code, str(error), trailing_metadata(error))
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED

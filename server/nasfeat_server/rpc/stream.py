@@ -153,7 +153,7 @@ class StreamSession:
                 f"frame id {frame.frame_id} came after {self._last_frame_id}: the ids of a stream must increase"
             )
         self._last_frame_id = frame.frame_id
-        return FrameJob(
+        job = FrameJob(
             frame_id=frame.frame_id,
             capture_time=frame.capture_time if frame.HasField("capture_time") else None,
             image=frame.image,
@@ -163,6 +163,8 @@ class StreamSession:
             selection=self._terms.selection,
             deadline=deadline_after(self._terms.frame_deadline_s),
         )
+        job.stream_id = self._terms.stream_id
+        return job
 
     async def _take_in(self, job: FrameJob) -> None:
         """Put `job` on its way; a stream that blocks waits here until there is room for it."""

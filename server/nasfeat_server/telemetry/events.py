@@ -109,6 +109,26 @@ class CallEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An image or a whole call was answered with an error.
+
+    Attributes:
+        reason: the name of the error.
+        message: what the client is told.
+        stream_id: the client's or the server's name for the stream; "" outside of one.
+        frame_id: of the image; None for a whole call.
+        tenant: whose; "" if nobody has to say.
+    """
+
+    method: str
+    reason: str
+    message: str
+    stream_id: str = ""
+    frame_id: int | None = None
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFinished:
     """A call ended; `code` is the name of its gRPC status."""
 
@@ -233,6 +253,7 @@ class ReloadFinished:
 Event = (
     FrameReceived
     | FrameFinished
+    | Refused
     | CacheAsked
     | RequestFinished
     | CallStarted

@@ -1,7 +1,7 @@
 """Every metric of the server: with the modules `*_metrics`, the place that knows their names, and feeds them events."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -62,6 +62,11 @@ class PrometheusObserver:
         }
         build = Info("nasfeat_build", "This program.", registry=registry)
         build.info({"version": version("nasfeat"), "python": platform.python_version()})
+
+    @property
+    def wanted(self) -> Collection[type[events.Event]]:
+        """The kinds of events that are counted."""
+        return self._counting.keys()
 
     def watch(
         self,

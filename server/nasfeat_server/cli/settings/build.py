@@ -33,7 +33,6 @@ def server_config(
     hang: float,
     outage: float,
     cache_mib: int,
-    log_level: str,
     **options: Any,
 ) -> ServerConfig:
     """Make the configuration.
@@ -41,7 +40,8 @@ def server_config(
     Raises:
         InvalidSettingsError: values are out of bounds or do not go together; it names all.
     """
-    del log_level
+    # The log is not the server's to configure.
+    del options["log_level"], options["log_format"]
     wrong: list[tuple[str, str]] = []
     names = device_names(devices)
     size = max_batch or _LARGEST_BATCH.get(names[0].partition(":")[0], 4)
