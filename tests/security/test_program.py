@@ -3,7 +3,8 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grpc.aio
@@ -63,11 +64,12 @@ async def _answers(running: RunningServer, authority: Authority) -> bool:
 
 
 @pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """A folder that others may read: pytest's own are for their user alone."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    return tmp_path
+def open_folder() -> Iterator[Path]:
+    """A folder that others may read: pytest's own are for their user alone, and every run of it sees to that."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 @needs_root
