@@ -1,0 +1,8 @@
+"""The server's configuration: small frozen values, checked where they are made, constructed by the command line."""
+
+from nasfeat_server.config.endpoint import Endpoint
+from nasfeat_server.config.limits import ConnectionLimits, RequestLimits
+from nasfeat_server.config.security import SecurityConfig
+from nasfeat_server.config.server import ServerConfig
+
+__all__ = ["ConnectionLimits", "Endpoint", "RequestLimits", "SecurityConfig", "ServerConfig"]
