@@ -37,8 +37,9 @@ async def _flood(stub: Any, policy: int, started: asyncio.Event) -> _Ended:
     sending = asyncio.ensure_future(_send(call))
     try:
         async for reply in call:
-            ended.results += reply.HasField("result")
-            started.set()
+            if reply.HasField("result"):
+                ended.results += 1
+                started.set()
             if reply.HasField("summary"):
                 ended.received = reply.summary.received
     except grpc.aio.AioRpcError as error:

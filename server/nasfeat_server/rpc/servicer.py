@@ -30,6 +30,9 @@ from nasfeat_server.telemetry.events import Observer, Refused, RequestFinished, 
 _AnyContext = grpc.aio.ServicerContext[Any, Any]
 
 _log = logging.getLogger(__name__)
+# A server that stops closes a connection with its last call. A client that is sending then loses what it has not read
+# yet, since the kernel answers data that nobody will read with a reset: it gets this time to read.
+_LINGER_S = 0.5
 
 ExtractContext = grpc.aio.ServicerContext[
     feature_service_pb2.ExtractFeaturesRequest, feature_service_pb2.ExtractFeaturesResponse
@@ -63,7 +66,8 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         """Take no new work; streams end once what they have in flight is answered."""
         self._stopping = True
         for stream in self._streams:
-            stream.stop_reading(ShuttingDownError("the server is stopping; send the unanswered frames elsewhere"))
+            why = ShuttingDownError("the server is stopping; send the unanswered frames elsewhere")
+            stream.stop_reading(why, linger_s=_LINGER_S)
 
     async def ExtractFeatures(
         self, request: feature_service_pb2.ExtractFeaturesRequest, context: ExtractContext

@@ -60,6 +60,7 @@ class StreamSession:
         self._reader: asyncio.Task[None] | None = None
         self._reading = True
         self._failure: NasfeatError | None = None
+        self._linger_s = 0.0
         self._last_frame_id = -1
         self._new_window: int | None = None
         self._received = 0
@@ -86,6 +87,8 @@ class StreamSession:
             await self._send(feature_service_pb2.StreamFeaturesResponse(granted=self._granted))
             await self._answer_all(requests, window)
             await self._write_summary(time.monotonic() - opened_at)
+            if self._linger_s:
+                await asyncio.sleep(self._linger_s)
         finally:
             self._path.abandon(tuple(self._unanswered))
             self._path.dispatcher.close_lane(self._lane)
@@ -108,9 +111,9 @@ class StreamSession:
             if self._backlog:
                 admitting.cancel()
 
-    def stop_reading(self, why: NasfeatError) -> None:
-        """End the stream with `why` once the frames in flight are answered."""
-        self._failure = self._failure or why
+    def stop_reading(self, why: NasfeatError, *, linger_s: float = 0.0) -> None:
+        """End the stream with `why` once the frames in flight are answered, and `linger_s` after that."""
+        self._failure, self._linger_s = self._failure or why, linger_s
         if self._reader:
             self._reader.cancel()
 
