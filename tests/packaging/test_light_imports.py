@@ -16,6 +16,9 @@ FRAMEWORKS = {"tensorflow", "tensorflow_hub", "keras", "jax", "openvino"}
     [
         ("nasfeat_server.app", FRAMEWORKS),
         ("nasfeat_server.cli", FRAMEWORKS),
+        # A probe of containers runs it every few seconds.
+        ("nasfeat_server.cli.health", {*FRAMEWORKS, "numpy", "cryptography", "PIL", "nasfeat_server.app"}),
+        ("nasfeat_server.cli.main", {*FRAMEWORKS, "numpy", "nasfeat_server.app"}),
         ("nasfeat_server.imaging.decode", {*FRAMEWORKS, "grpc", "google.protobuf"}),
         ("nasfeat_server.scheduling.dispatcher", {*FRAMEWORKS, "grpc", "google.protobuf", "PIL"}),
         ("nasfeat_client", {*FRAMEWORKS, "PIL", "click", "rich", "av", "nasfeat_server"}),

@@ -6,15 +6,17 @@ from types import MappingProxyType
 
 import click
 
-from nasfeat_server.cli.serve import serve
+from nasfeat_server.cli import NEEDED
 
-# By name, since some bring TensorFlow, which the server's own process must not load.
+# By name, since some bring TensorFlow, which the server's own process must not load, and health nothing of the server.
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
+        "serve": ("nasfeat_server.cli.serve", "serve"),
         "fine-tune": ("nasfeat_server.cli.fine_tune", "fine_tune"),
         "validate": ("nasfeat_server.cli.validate", "validate"),
         "config": ("nasfeat_server.cli.configuration", "config"),
         "check-config": ("nasfeat_server.cli.configuration", "check_config"),
+        "health": ("nasfeat_server.cli.health", "health"),
         "admin": ("nasfeat_server.cli.admin", "admin"),
         "export": ("nasfeat_server.cli.export", "export"),
         "token": ("nasfeat_server.cli.token", "token"),
@@ -27,14 +29,17 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return ["serve", *_COMMANDS]
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
         if cmd_name not in _COMMANDS:
-            return serve if cmd_name == "serve" else None
+            return None
         module, name = _COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), name)
+        try:
+            command: click.Command = getattr(importlib.import_module(module), name)
+        except ImportError as error:
+            raise click.ClickException(f"{NEEDED} ({error})") from error
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
