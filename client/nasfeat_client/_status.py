@@ -11,7 +11,9 @@ from nasfeat_client.types import ErrorReason
 # What a gRPC server says in its trailing metadata of when to come again (gRFC A6).
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # What gRPC puts in the place of the peer's status when a write fails as the call ends (grpc/grpc#36066).
-_LOST = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+_LOST = "Internal error from Core"
+# How a proxy between ends a call whose server it has lost, once that has begun to answer; no server says it of itself.
+_RESET = "RST_STREAM"
 
 ERRORS: Mapping[grpc.StatusCode | ErrorReason, type[errors.NasfeatError]] = {
     # A call that should have failed or given a message, and did neither.
@@ -46,10 +48,14 @@ ERRORS: Mapping[grpc.StatusCode | ErrorReason, type[errors.NasfeatError]] = {
 
 def error_of(failure: grpc.aio.AioRpcError, target: str) -> errors.NasfeatError:
     """Turn a call's failure into the SDK's error, which names the server."""
-    if (failure.code(), failure.details()) == _LOST:
-        return errors.ServerUnavailableError(f"{target}: the call ended while something was being sent")
+    details = failure.details() or ""
+    if failure.code() is grpc.StatusCode.INTERNAL:
+        if details == _LOST:
+            return errors.ServerUnavailableError(f"{target}: the call ended while something was being sent")
+        if _RESET in details:
+            return errors.ServerUnavailableError(f"{target}: the call was cut off on its way: {details}")
     kind = ERRORS[failure.code()]
-    message = f"{target}: {failure.details() or failure.code().name}"
+    message = f"{target}: {details or failure.code().name}"
     if kind is errors.OverloadedError:
         return errors.OverloadedError(message, retry_after_s=_retry_after_s(failure))
     return kind(message)

@@ -36,6 +36,15 @@ def test_a_status_that_grpc_lost_is_unavailable() -> None:
     assert type(error_of(lost, "host:1")) is ServerUnavailableError
 
 
+def test_a_call_that_a_proxy_cut_off_is_unavailable() -> None:
+    """A proxy that loses the server resets the call; no engine has failed, and streams go on elsewhere."""
+    empty = grpc.aio.Metadata()
+    details = "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))"
+    error = error_of(grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, empty, empty, details=details), "host:1")
+    assert type(error) is ServerUnavailableError
+    assert str(error) == f"host:1: the call was cut off on its way: {details}"
+
+
 def test_the_wires_enums_are_mirrored() -> None:
     """Every reason of the wire has its name here."""
     names = {f"ERROR_REASON_{reason.name}": reason.value for reason in ErrorReason}
