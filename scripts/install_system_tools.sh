@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs programs that no package index of Python has, where they are missing: Debian's packages, for root.
-#   scripts/install_system_tools.sh prometheus chromium
+# Installs programs that no package index of Python has, where they are missing: Debian's packages, for root. A package
+# that is not called as its program is stands behind it.
+#   scripts/install_system_tools.sh prometheus systemd-analyze:systemd
 set -euo pipefail
 
 missing=()
 for tool in "$@"; do
-  command -v "$tool" >/dev/null || missing+=("$tool")
+  command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
 done
 ((${#missing[@]})) || exit 0
 

@@ -1,9 +1,6 @@
 """Prometheus takes the configuration and the rules, each alert fires when it should, and each has its page."""
 
-import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from checkers import check, installed
 from nasfeat_server import errors
 
 ROOT = Path(__file__).parents[2]
@@ -34,20 +32,7 @@ ALERTS = rules()
 @pytest.fixture(scope="module")
 def promtool() -> str:
     """The program of Prometheus' that checks, or no test."""
-    found = shutil.which("promtool")
-    if not found:
-        reason = "promtool is missing: scripts/install_system_tools.sh prometheus"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
-def check(*command: str | Path) -> str:
-    """Run a checker; give what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return installed("promtool")
 
 
 def test_prometheus_takes_the_configuration(promtool: str) -> None:

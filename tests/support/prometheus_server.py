@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import json
-import os
 import re
-import shutil
 import threading
 import urllib.parse
 import urllib.request
@@ -14,20 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
+from checkers import installed
 
 Exposition = Callable[[str], tuple[bytes, str]]
-
-
-def installed(program: str) -> str:
-    """Find a program of Prometheus', or skip the test; continuous integration must have it."""
-    found = shutil.which(program)
-    if not found:
-        reason = f"{program} is missing: scripts/install_system_tools.sh prometheus"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from checkers import installed
 from credentials import Authority, bearing, channel_to, write_tokens
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.errors import SupersededError
@@ -30,7 +31,6 @@ from nasfeat_server.telemetry.events import (
 )
 from nasfeat_server.telemetry.gpu_metrics import GpuMetrics
 from nasfeat_server.telemetry.nvml import GpuReader, GpuReading
-from prometheus_server import installed
 from serving import frame, next_result, opening, running
 
 _PAGE = Path(__file__).parents[2] / "docs" / "METRICS.md"
