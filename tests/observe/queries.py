@@ -13,6 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "nasfeat.json"
 RULES = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
+ADAPTER = ROOT / "deploy" / "prometheus" / "adapter.yaml"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 
 _LABEL_VALUES = re.compile(r"label_values\((?P<series>.+), (?P<label>\w+)\)")
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     ANNOTATION = "annotation"
     RECORD = "record"
     ALERT = "alert"
+    SCALING = "scaling"
     RUNBOOK = "runbook"
 
 
@@ -66,6 +68,7 @@ def all_queries(variables: Mapping[str, str]) -> tuple[Query, ...]:
         *_variables(dashboard, variables),
         *_annotations(dashboard, variables),
         *_rules(),
+        *_scaling(variables["instance"]),
         *_runbooks(variables["instance"]),
     )
 
@@ -114,6 +117,13 @@ def _rules() -> Iterator[Query]:
             for rule in group["rules"]:
                 kind = Kind.ALERT if "alert" in rule else Kind.RECORD
                 yield Query(kind=kind, where=rule.get("alert") or rule["record"], expr=rule["expr"])
+
+
+def _scaling(instance: str) -> Iterator[Query]:
+    """Read the autoscaler's metrics, for instances in the place of pods."""
+    for rule in yaml.safe_load(ADAPTER.read_text())["rules"]["custom"]:
+        here = rule["metricsQuery"].replace("<<.LabelMatchers>>", f'instance=~"{instance}"')
+        yield Query(kind=Kind.SCALING, where=rule["name"]["as"], expr=here.replace("<<.GroupBy>>", "instance"))
 
 
 def _runbooks(instance: str) -> Iterator[Query]:

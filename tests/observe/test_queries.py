@@ -7,7 +7,7 @@ from tests.observe.queries import Kind, all_queries
 
 
 def test_every_kind_of_query_is_found() -> None:
-    """Panels of open and closed rows, what is chosen and marked above them, both kinds of rules, and the runbooks."""
+    """Panels of open and closed rows, what is chosen and marked above them, rules, scaling, and the runbooks."""
     found = all_queries(VARIABLES)
     assert {query.kind for query in found} == set(Kind)
     titles = {query.where for query in found if query.kind is Kind.PANEL}
