@@ -17,6 +17,7 @@ from nasfeat_server.errors import (
 )
 from nasfeat_server.imaging.digest import SameImage, image_digest
 from nasfeat_server.imaging.types import RawPixels
+from nasfeat_server.rpc import telling
 from nasfeat_server.rpc.convert import image_source
 from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.job import FrameJob
@@ -24,8 +25,7 @@ from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Key, Settled, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution
-from nasfeat_server.telemetry import events
-from nasfeat_server.telemetry.events import FrameReceived, ModelLabel, Observer, Outcome, Source, Stage
+from nasfeat_server.telemetry.events import CacheAsked, FrameReceived, ModelLabel, Observer, Outcome, Source, Stage
 
 # A digest is made on the event loop: of this much in a millisecond or two.
 _LARGEST_SHARED_BYTES = 8 * 2**20
@@ -88,7 +88,7 @@ class FramePath:
             job.key = Key(content=content, outputs=job.selection.computed, owner=self.owner)
         job.results = self.sharing.find(job.key)
         if self.sharing.caches:
-            self.observer.observe(events.CacheAsked(hit=job.results is not None))
+            self.observer.observe(CacheAsked(hit=job.results is not None))
         if job.results is not None:
             job.source = Source.CACHED
             self.settle(job)
@@ -247,21 +247,9 @@ class FramePath:
         if not job.under_way:
             return
         job.under_way = False
-        captured, age_s = job.capture_time, None
-        if captured and sent_at is not None and outcome is Outcome.OK:
-            age_s = sent_at - captured.seconds - captured.nanos * 1e-9
-        self.observer.observe(
-            events.FrameFinished(
-                outcome=outcome,
-                reason=reason,
-                stages_s=job.stages_s,
-                source=job.source if outcome is Outcome.OK else None,
-                label=self.standing.label,
-                age_s=age_s,
-            )
-        )
+        self.observer.observe(telling.finished(job, outcome, reason, label=self.standing.label, sent_at=sent_at))
         if job.error:
-            self.observer.observe(job.refusal(job.error, self.owner))
+            self.observer.observe(telling.refused(job, job.error, self.owner))
 
     def _release(self, job: FrameJob) -> None:
         """Give back what `job` holds; the slot as soon as no decoding thread can write to it."""

@@ -14,7 +14,7 @@ from nasfeat_server.rpc.outputs import Selection, pack_features
 from nasfeat_server.rpc.status import retry_after_s, status_of
 from nasfeat_server.scheduling.sharing import Flight, Key
 from nasfeat_server.scheduling.work import Work
-from nasfeat_server.telemetry.events import Outcome, Refused, Source, Stage
+from nasfeat_server.telemetry.events import Outcome, Source, Stage
 
 _TIMINGS = {stage: f"{stage}_s" for stage in Stage}
 _SOURCES = {source: feature_service_pb2.ResultSource.Value(f"RESULT_SOURCE_{source.name}") for source in Source}
@@ -90,17 +90,6 @@ class FrameJob:
         if self.error:
             return status_of(self.error).outcome, error_name(self.error)
         return Outcome.OK, ""
-
-    def refusal(self, error: NasfeatError, tenant: str) -> Refused:
-        """Tell of `error`, with which the image of `tenant` was answered."""
-        return Refused(
-            method="StreamFeatures" if self.stream_id else "ExtractFeatures",
-            reason=error_name(error),
-            message=str(error),
-            stream_id=self.stream_id,
-            frame_id=self.frame_id,
-            tenant=tenant,
-        )
 
 
 def error_name(error: NasfeatError) -> str:
