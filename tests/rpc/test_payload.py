@@ -38,7 +38,8 @@ _requests = st.one_of(
 
 
 def _with(frame: feature_service_pb2.Frame, image: image_pb2.Image) -> feature_service_pb2.Frame:
-    made = feature_service_pb2.Frame(frame_id=frame.frame_id, image=image)
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" if frame.frame_id % 2 else ""
+    made = feature_service_pb2.Frame(frame_id=frame.frame_id, image=image, traceparent=traceparent)
     made.capture_time.seconds = 5
     return made
 

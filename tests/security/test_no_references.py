@@ -51,7 +51,7 @@ def _texts(message: Descriptor, seen: set[str]) -> Iterator[str]:
 
 
 def test_no_request_has_a_field_for_a_reference() -> None:
-    """Every text that a client can send is a name to be looked up among those that there are, or its own stream's.
+    """Every text that a client can send is a name to be looked up among those that there are, or names its own things.
 
     Whoever adds a text to a request adds it here, after making sure that it is neither path nor address.
     """
@@ -60,6 +60,7 @@ def test_no_request_has_a_field_for_a_reference() -> None:
     assert found == {
         "ExtractFeaturesRequest.model",
         "ExtractFeaturesRequest.outputs",
+        "Frame.traceparent",
         "GetModelRequest.name",
         "StreamOptions.model",
         "StreamOptions.outputs",

@@ -28,23 +28,23 @@ from nasfeat.v1 import feature_pb2 as nasfeat_dot_v1_dot_feature__pb2
 from nasfeat.v1 import image_pb2 as nasfeat_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n nasfeat/v1/feature_service.proto\x12\nnasfeat.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18nasfeat/v1/feature.proto\x1a\x16nasfeat/v1/image.proto\"j\n\x16\x45xtractFeaturesRequest\x12!\n\x06images\x18\x01 \x03(\x0b\x32\x11.nasfeat.v1.Image\x12\x0f\n\x07outputs\x18\x02 \x03(\t\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\r\n\x05model\x18\x04 \x01(\t\"p\n\x17\x45xtractFeaturesResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.nasfeat.v1.FrameResult\x12+\n\x08identity\x18\x02 \x01(\x0b\x32\x19.nasfeat.v1.ModelIdentity\"\x9e\x01\n\x15StreamFeaturesRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x19.nasfeat.v1.StreamOptionsH\x00\x12\"\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x11.nasfeat.v1.FrameH\x00\x12(\n\x06\x66rames\x18\x03 \x01(\x0b\x32\x16.nasfeat.v1.FrameBatchH\x00\x42\t\n\x07message\"/\n\nFrameBatch\x12!\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x11.nasfeat.v1.Frame\"\xd1\x02\n\rStreamOptions\x12\x0f\n\x07outputs\x18\x01 \x03(\t\x12\x31\n\x0e\x64\x65livery_order\x18\x02 \x01(\x0e\x32\x19.nasfeat.v1.DeliveryOrder\x12\x33\n\x0foverload_policy\x18\x03 \x01(\x0e\x32\x1a.nasfeat.v1.OverloadPolicy\x12&\n\x08priority\x18\x04 \x01(\x0e\x32\x14.nasfeat.v1.Priority\x12\x0e\n\x06window\x18\x05 \x01(\r\x12\x31\n\x0e\x66rame_deadline\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05top_k\x18\x07 \x01(\r\x12\x11\n\tstream_id\x18\x08 \x01(\t\x12\x0f\n\x07\x62\x61\x63klog\x18\t \x01(\r\x12\x1a\n\x12\x66rames_per_message\x18\n \x01(\r\x12\r\n\x05model\x18\x0b \x01(\t\"m\n\x05\x46rame\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12 \n\x05image\x18\x02 \x01(\x0b\x32\x11.nasfeat.v1.Image\x12\x30\n\x0c\x63\x61pture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x02\n\x16StreamFeaturesResponse\x12,\n\x07granted\x18\x01 \x01(\x0b\x32\x19.nasfeat.v1.StreamGrantedH\x00\x12)\n\x06result\x18\x02 \x01(\x0b\x32\x17.nasfeat.v1.FrameResultH\x00\x12\x31\n\rwindow_update\x18\x03 \x01(\x0b\x32\x18.nasfeat.v1.WindowUpdateH\x00\x12,\n\x07summary\x18\x04 \x01(\x0b\x32\x19.nasfeat.v1.StreamSummaryH\x00\x12/\n\x07results\x18\x05 \x01(\x0b\x32\x1c.nasfeat.v1.FrameResultBatchH\x00\x42\t\n\x07message\"<\n\x10\x46rameResultBatch\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.nasfeat.v1.FrameResult\"\x1e\n\x0cWindowUpdate\x12\x0e\n\x06window\x18\x01 \x01(\r\"\xa4\x01\n\rStreamSummary\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x11\n\tsucceeded\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x04\x12\x10\n\x08rejected\x18\x05 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\x04\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x07 \x01(\x04\x12\x12\n\nduration_s\x18\x08 \x01(\x01\"\x80\x01\n\rStreamGranted\x12*\n\x07options\x18\x01 \x01(\x0b\x32\x19.nasfeat.v1.StreamOptions\x12+\n\x08identity\x18\x02 \x01(\x0b\x32\x19.nasfeat.v1.ModelIdentity\x12\x16\n\x0e\x66\x65\x61ture_length\x18\x03 \x01(\r\"\xe7\x02\n\x0b\x46rameResult\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x30\n\x0c\x63\x61pture_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x14.nasfeat.v1.FeaturesH\x00\x12\'\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.nasfeat.v1.FrameErrorH\x00\x12&\n\x07\x64ropped\x18\x05 \x01(\x0b\x32\x13.nasfeat.v1.DroppedH\x00\x12+\n\x08identity\x18\x06 \x01(\x0b\x32\x19.nasfeat.v1.ModelIdentity\x12$\n\x07timings\x18\x07 \x01(\x0b\x32\x13.nasfeat.v1.Timings\x12\x11\n\tstream_id\x18\x08 \x01(\t\x12(\n\x06source\x18\t \x01(\x0e\x32\x18.nasfeat.v1.ResultSourceB\t\n\x07outcome\"1\n\x07\x44ropped\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.nasfeat.v1.DropReason\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.nasfeat.v1.Model\"\x13\n\x11ListModelsRequest\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.nasfeat.v1.Model\"\xb9\x02\n\x05Model\x12+\n\x08identity\x18\x01 \x01(\x0b\x32\x19.nasfeat.v1.ModelIdentity\x12\x14\n\x0cimage_height\x18\x02 \x01(\r\x12\x13\n\x0bimage_width\x18\x03 \x01(\r\x12\x16\n\x0e\x66\x65\x61ture_length\x18\x04 \x01(\r\x12\x0f\n\x07outputs\x18\x05 \x03(\t\x12\"\n\x06limits\x18\x06 \x01(\x0b\x32\x12.nasfeat.v1.Limits\x12.\n\routput_shapes\x18\x07 \x03(\x0b\x32\x17.nasfeat.v1.OutputShape\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x16\n\x0eimage_channels\x18\t \x01(\r\x12\x33\n\x0fprecision_check\x18\n \x01(\x0b\x32\x1a.nasfeat.v1.PrecisionCheck\"I\n\x0ePrecisionCheck\x12\x0e\n\x06images\x18\x01 \x01(\r\x12\x13\n\x0bmean_cosine\x18\x02 \x01(\x01\x12\x12\n\nmin_cosine\x18\x03 \x01(\x01\",\n\x0bOutputShape\x12\x0e\n\x06output\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\"\xb6\x01\n\x06Limits\x12\x17\n\x0fmax_image_bytes\x18\x01 \x01(\x04\x12\x18\n\x10max_image_pixels\x18\x02 \x01(\x04\x12\x1b\n\x13max_images_per_call\x18\x03 \x01(\r\x12\x12\n\nmax_window\x18\x04 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x04\x12\x18\n\x10max_result_bytes\x18\x06 \x01(\x04\x12\x13\n\x0bmax_streams\x18\x07 \x01(\r*l\n\rDeliveryOrder\x12\x1e\n\x1a\x44\x45LIVERY_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_ORDER_ORDERED\x10\x01\x12\x1f\n\x1b\x44\x45LIVERY_ORDER_AS_COMPLETED\x10\x02*\xaa\x01\n\x0eOverloadPolicy\x12\x1f\n\x1bOVERLOAD_POLICY_UNSPECIFIED\x10\x00\x12\x19\n\x15OVERLOAD_POLICY_BLOCK\x10\x01\x12\x1f\n\x1bOVERLOAD_POLICY_DROP_OLDEST\x10\x02\x12\x1f\n\x1bOVERLOAD_POLICY_LATEST_ONLY\x10\x03\x12\x1a\n\x16OVERLOAD_POLICY_REJECT\x10\x04*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*}\n\x0cResultSource\x12\x1d\n\x19RESULT_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESULT_SOURCE_COMPUTED\x10\x01\x12\x18\n\x14RESULT_SOURCE_SHARED\x10\x02\x12\x18\n\x14RESULT_SOURCE_CACHED\x10\x03*_\n\nDropReason\x12\x1b\n\x17\x44ROP_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44ROP_REASON_SUPERSEDED\x10\x01\x12\x18\n\x14\x44ROP_REASON_DEADLINE\x10\x02\x32\xdd\x02\n\x0e\x46\x65\x61tureService\x12Z\n\x0f\x45xtractFeatures\x12\".nasfeat.v1.ExtractFeaturesRequest\x1a#.nasfeat.v1.ExtractFeaturesResponse\x12[\n\x0eStreamFeatures\x12!.nasfeat.v1.StreamFeaturesRequest\x1a\".nasfeat.v1.StreamFeaturesResponse(\x01\x30\x01\x12\x45\n\x08GetModel\x12\x1b.nasfeat.v1.GetModelRequest\x1a\x1c.nasfeat.v1.GetModelResponse\x12K\n\nListModels\x12\x1d.nasfeat.v1.ListModelsRequest\x1a\x1e.nasfeat.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n nasfeat/v1/feature_service.proto\x12\nnasfeat.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18nasfeat/v1/feature.proto\x1a\x16nasfeat/v1/image.proto\"j\n\x16\x45xtractFeaturesRequest\x12!\n\x06images\x18\x01 \x03(\x0b\x32\x11.nasfeat.v1.Image\x12\x0f\n\x07outputs\x18\x02 \x03(\t\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\r\n\x05model\x18\x04 \x01(\t\"p\n\x17\x45xtractFeaturesResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.nasfeat.v1.FrameResult\x12+\n\x08identity\x18\x02 \x01(\x0b\x32\x19.nasfeat.v1.ModelIdentity\"\x9e\x01\n\x15StreamFeaturesRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x19.nasfeat.v1.StreamOptionsH\x00\x12\"\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x11.nasfeat.v1.FrameH\x00\x12(\n\x06\x66rames\x18\x03 \x01(\x0b\x32\x16.nasfeat.v1.FrameBatchH\x00\x42\t\n\x07message\"/\n\nFrameBatch\x12!\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x11.nasfeat.v1.Frame\"\xd1\x02\n\rStreamOptions\x12\x0f\n\x07outputs\x18\x01 \x03(\t\x12\x31\n\x0e\x64\x65livery_order\x18\x02 \x01(\x0e\x32\x19.nasfeat.v1.DeliveryOrder\x12\x33\n\x0foverload_policy\x18\x03 \x01(\x0e\x32\x1a.nasfeat.v1.OverloadPolicy\x12&\n\x08priority\x18\x04 \x01(\x0e\x32\x14.nasfeat.v1.Priority\x12\x0e\n\x06window\x18\x05 \x01(\r\x12\x31\n\x0e\x66rame_deadline\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05top_k\x18\x07 \x01(\r\x12\x11\n\tstream_id\x18\x08 \x01(\t\x12\x0f\n\x07\x62\x61\x63klog\x18\t \x01(\r\x12\x1a\n\x12\x66rames_per_message\x18\n \x01(\r\x12\r\n\x05model\x18\x0b \x01(\t\"\x82\x01\n\x05\x46rame\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12 \n\x05image\x18\x02 \x01(\x0b\x32\x11.nasfeat.v1.Image\x12\x30\n\x0c\x63\x61pture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"\x8e\x02\n\x16StreamFeaturesResponse\x12,\n\x07granted\x18\x01 \x01(\x0b\x32\x19.nasfeat.v1.StreamGrantedH\x00\x12)\n\x06result\x18\x02 \x01(\x0b\x32\x17.nasfeat.v1.FrameResultH\x00\x12\x31\n\rwindow_update\x18\x03 \x01(\x0b\x32\x18.nasfeat.v1.WindowUpdateH\x00\x12,\n\x07summary\x18\x04 \x01(\x0b\x32\x19.nasfeat.v1.StreamSummaryH\x00\x12/\n\x07results\x18\x05 \x01(\x0b\x32\x1c.nasfeat.v1.FrameResultBatchH\x00\x42\t\n\x07message\"<\n\x10\x46rameResultBatch\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.nasfeat.v1.FrameResult\"\x1e\n\x0cWindowUpdate\x12\x0e\n\x06window\x18\x01 \x01(\r\"\xa4\x01\n\rStreamSummary\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x11\n\tsucceeded\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x04\x12\x10\n\x08rejected\x18\x05 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\x04\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x07 \x01(\x04\x12\x12\n\nduration_s\x18\x08 \x01(\x01\"\x80\x01\n\rStreamGranted\x12*\n\x07options\x18\x01 \x01(\x0b\x32\x19.nasfeat.v1.StreamOptions\x12+\n\x08identity\x18\x02 \x01(\x0b\x32\x19.nasfeat.v1.ModelIdentity\x12\x16\n\x0e\x66\x65\x61ture_length\x18\x03 \x01(\r\"\xe7\x02\n\x0b\x46rameResult\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x30\n\x0c\x63\x61pture_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x14.nasfeat.v1.FeaturesH\x00\x12\'\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.nasfeat.v1.FrameErrorH\x00\x12&\n\x07\x64ropped\x18\x05 \x01(\x0b\x32\x13.nasfeat.v1.DroppedH\x00\x12+\n\x08identity\x18\x06 \x01(\x0b\x32\x19.nasfeat.v1.ModelIdentity\x12$\n\x07timings\x18\x07 \x01(\x0b\x32\x13.nasfeat.v1.Timings\x12\x11\n\tstream_id\x18\x08 \x01(\t\x12(\n\x06source\x18\t \x01(\x0e\x32\x18.nasfeat.v1.ResultSourceB\t\n\x07outcome\"1\n\x07\x44ropped\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.nasfeat.v1.DropReason\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.nasfeat.v1.Model\"\x13\n\x11ListModelsRequest\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.nasfeat.v1.Model\"\xb9\x02\n\x05Model\x12+\n\x08identity\x18\x01 \x01(\x0b\x32\x19.nasfeat.v1.ModelIdentity\x12\x14\n\x0cimage_height\x18\x02 \x01(\r\x12\x13\n\x0bimage_width\x18\x03 \x01(\r\x12\x16\n\x0e\x66\x65\x61ture_length\x18\x04 \x01(\r\x12\x0f\n\x07outputs\x18\x05 \x03(\t\x12\"\n\x06limits\x18\x06 \x01(\x0b\x32\x12.nasfeat.v1.Limits\x12.\n\routput_shapes\x18\x07 \x03(\x0b\x32\x17.nasfeat.v1.OutputShape\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x16\n\x0eimage_channels\x18\t \x01(\r\x12\x33\n\x0fprecision_check\x18\n \x01(\x0b\x32\x1a.nasfeat.v1.PrecisionCheck\"I\n\x0ePrecisionCheck\x12\x0e\n\x06images\x18\x01 \x01(\r\x12\x13\n\x0bmean_cosine\x18\x02 \x01(\x01\x12\x12\n\nmin_cosine\x18\x03 \x01(\x01\",\n\x0bOutputShape\x12\x0e\n\x06output\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\r\"\xb6\x01\n\x06Limits\x12\x17\n\x0fmax_image_bytes\x18\x01 \x01(\x04\x12\x18\n\x10max_image_pixels\x18\x02 \x01(\x04\x12\x1b\n\x13max_images_per_call\x18\x03 \x01(\r\x12\x12\n\nmax_window\x18\x04 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x04\x12\x18\n\x10max_result_bytes\x18\x06 \x01(\x04\x12\x13\n\x0bmax_streams\x18\x07 \x01(\r*l\n\rDeliveryOrder\x12\x1e\n\x1a\x44\x45LIVERY_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_ORDER_ORDERED\x10\x01\x12\x1f\n\x1b\x44\x45LIVERY_ORDER_AS_COMPLETED\x10\x02*\xaa\x01\n\x0eOverloadPolicy\x12\x1f\n\x1bOVERLOAD_POLICY_UNSPECIFIED\x10\x00\x12\x19\n\x15OVERLOAD_POLICY_BLOCK\x10\x01\x12\x1f\n\x1bOVERLOAD_POLICY_DROP_OLDEST\x10\x02\x12\x1f\n\x1bOVERLOAD_POLICY_LATEST_ONLY\x10\x03\x12\x1a\n\x16OVERLOAD_POLICY_REJECT\x10\x04*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*}\n\x0cResultSource\x12\x1d\n\x19RESULT_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESULT_SOURCE_COMPUTED\x10\x01\x12\x18\n\x14RESULT_SOURCE_SHARED\x10\x02\x12\x18\n\x14RESULT_SOURCE_CACHED\x10\x03*_\n\nDropReason\x12\x1b\n\x17\x44ROP_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44ROP_REASON_SUPERSEDED\x10\x01\x12\x18\n\x14\x44ROP_REASON_DEADLINE\x10\x02\x32\xdd\x02\n\x0e\x46\x65\x61tureService\x12Z\n\x0f\x45xtractFeatures\x12\".nasfeat.v1.ExtractFeaturesRequest\x1a#.nasfeat.v1.ExtractFeaturesResponse\x12[\n\x0eStreamFeatures\x12!.nasfeat.v1.StreamFeaturesRequest\x1a\".nasfeat.v1.StreamFeaturesResponse(\x01\x30\x01\x12\x45\n\x08GetModel\x12\x1b.nasfeat.v1.GetModelRequest\x1a\x1c.nasfeat.v1.GetModelResponse\x12K\n\nListModels\x12\x1d.nasfeat.v1.ListModelsRequest\x1a\x1e.nasfeat.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nasfeat.v1.feature_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DELIVERYORDER']._serialized_start=2911
-  _globals['_DELIVERYORDER']._serialized_end=3019
-  _globals['_OVERLOADPOLICY']._serialized_start=3022
-  _globals['_OVERLOADPOLICY']._serialized_end=3192
-  _globals['_PRIORITY']._serialized_start=3194
-  _globals['_PRIORITY']._serialized_end=3288
-  _globals['_RESULTSOURCE']._serialized_start=3290
-  _globals['_RESULTSOURCE']._serialized_end=3415
-  _globals['_DROPREASON']._serialized_start=3417
-  _globals['_DROPREASON']._serialized_end=3512
+  _globals['_DELIVERYORDER']._serialized_start=2933
+  _globals['_DELIVERYORDER']._serialized_end=3041
+  _globals['_OVERLOADPOLICY']._serialized_start=3044
+  _globals['_OVERLOADPOLICY']._serialized_end=3214
+  _globals['_PRIORITY']._serialized_start=3216
+  _globals['_PRIORITY']._serialized_end=3310
+  _globals['_RESULTSOURCE']._serialized_start=3312
+  _globals['_RESULTSOURCE']._serialized_end=3437
+  _globals['_DROPREASON']._serialized_start=3439
+  _globals['_DROPREASON']._serialized_end=3534
   _globals['_EXTRACTFEATURESREQUEST']._serialized_start=163
   _globals['_EXTRACTFEATURESREQUEST']._serialized_end=269
   _globals['_EXTRACTFEATURESRESPONSE']._serialized_start=271
@@ -55,38 +55,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FRAMEBATCH']._serialized_end=593
   _globals['_STREAMOPTIONS']._serialized_start=596
   _globals['_STREAMOPTIONS']._serialized_end=933
-  _globals['_FRAME']._serialized_start=935
-  _globals['_FRAME']._serialized_end=1044
-  _globals['_STREAMFEATURESRESPONSE']._serialized_start=1047
-  _globals['_STREAMFEATURESRESPONSE']._serialized_end=1317
-  _globals['_FRAMERESULTBATCH']._serialized_start=1319
-  _globals['_FRAMERESULTBATCH']._serialized_end=1379
-  _globals['_WINDOWUPDATE']._serialized_start=1381
-  _globals['_WINDOWUPDATE']._serialized_end=1411
-  _globals['_STREAMSUMMARY']._serialized_start=1414
-  _globals['_STREAMSUMMARY']._serialized_end=1578
-  _globals['_STREAMGRANTED']._serialized_start=1581
-  _globals['_STREAMGRANTED']._serialized_end=1709
-  _globals['_FRAMERESULT']._serialized_start=1712
-  _globals['_FRAMERESULT']._serialized_end=2071
-  _globals['_DROPPED']._serialized_start=2073
-  _globals['_DROPPED']._serialized_end=2122
-  _globals['_GETMODELREQUEST']._serialized_start=2124
-  _globals['_GETMODELREQUEST']._serialized_end=2155
-  _globals['_GETMODELRESPONSE']._serialized_start=2157
-  _globals['_GETMODELRESPONSE']._serialized_end=2209
-  _globals['_LISTMODELSREQUEST']._serialized_start=2211
-  _globals['_LISTMODELSREQUEST']._serialized_end=2230
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2232
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2287
-  _globals['_MODEL']._serialized_start=2290
-  _globals['_MODEL']._serialized_end=2603
-  _globals['_PRECISIONCHECK']._serialized_start=2605
-  _globals['_PRECISIONCHECK']._serialized_end=2678
-  _globals['_OUTPUTSHAPE']._serialized_start=2680
-  _globals['_OUTPUTSHAPE']._serialized_end=2724
-  _globals['_LIMITS']._serialized_start=2727
-  _globals['_LIMITS']._serialized_end=2909
-  _globals['_FEATURESERVICE']._serialized_start=3515
-  _globals['_FEATURESERVICE']._serialized_end=3864
+  _globals['_FRAME']._serialized_start=936
+  _globals['_FRAME']._serialized_end=1066
+  _globals['_STREAMFEATURESRESPONSE']._serialized_start=1069
+  _globals['_STREAMFEATURESRESPONSE']._serialized_end=1339
+  _globals['_FRAMERESULTBATCH']._serialized_start=1341
+  _globals['_FRAMERESULTBATCH']._serialized_end=1401
+  _globals['_WINDOWUPDATE']._serialized_start=1403
+  _globals['_WINDOWUPDATE']._serialized_end=1433
+  _globals['_STREAMSUMMARY']._serialized_start=1436
+  _globals['_STREAMSUMMARY']._serialized_end=1600
+  _globals['_STREAMGRANTED']._serialized_start=1603
+  _globals['_STREAMGRANTED']._serialized_end=1731
+  _globals['_FRAMERESULT']._serialized_start=1734
+  _globals['_FRAMERESULT']._serialized_end=2093
+  _globals['_DROPPED']._serialized_start=2095
+  _globals['_DROPPED']._serialized_end=2144
+  _globals['_GETMODELREQUEST']._serialized_start=2146
+  _globals['_GETMODELREQUEST']._serialized_end=2177
+  _globals['_GETMODELRESPONSE']._serialized_start=2179
+  _globals['_GETMODELRESPONSE']._serialized_end=2231
+  _globals['_LISTMODELSREQUEST']._serialized_start=2233
+  _globals['_LISTMODELSREQUEST']._serialized_end=2252
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2254
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2309
+  _globals['_MODEL']._serialized_start=2312
+  _globals['_MODEL']._serialized_end=2625
+  _globals['_PRECISIONCHECK']._serialized_start=2627
+  _globals['_PRECISIONCHECK']._serialized_end=2700
+  _globals['_OUTPUTSHAPE']._serialized_start=2702
+  _globals['_OUTPUTSHAPE']._serialized_end=2746
+  _globals['_LIMITS']._serialized_start=2749
+  _globals['_LIMITS']._serialized_end=2931
+  _globals['_FEATURESERVICE']._serialized_start=3537
+  _globals['_FEATURESERVICE']._serialized_end=3886
 # @@protoc_insertion_point(module_scope)

@@ -387,8 +387,14 @@ class Frame(_message.Message):
     FRAME_ID_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     CAPTURE_TIME_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.int
     """Chosen by the client, echoed in the result. Each must be greater than the one before on the same stream."""
+    traceparent: _builtins.str
+    """What the client traces this frame as: a `traceparent` as in W3C's trace context
+    (https://www.w3.org/TR/trace-context). Empty leaves it to the server whether to trace the frame, and so does what is
+    malformed. Calls say the same in their metadata.
+    """
     @_builtins.property
     def image(self) -> _image_pb2.Image:
         """The picture."""
@@ -403,10 +409,11 @@ class Frame(_message.Message):
         frame_id: _builtins.int = ...,
         image: _image_pb2.Image | None = ...,
         capture_time: _timestamp_pb2.Timestamp | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "frame_id", b"frame_id", "image", b"image"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "frame_id", b"frame_id", "image", b"image", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
