@@ -16,11 +16,12 @@ from nasfeat_server.errors import ShuttingDownError
 from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.rpc.convert import StreamTerms
 from nasfeat_server.rpc.decoding import Decoding
-from nasfeat_server.rpc.frames import FramePath, Standing
+from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.rpc.outputs import Selection
 from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.stream import StreamSession
+from nasfeat_server.rpc.telling import Standing
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.overload import OverloadPolicy
 from nasfeat_server.scheduling.sharing import Sharing

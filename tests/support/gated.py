@@ -21,9 +21,10 @@ from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.catalog import Calls, Catalog, Served
 from nasfeat_server.rpc.convert import identity_message, model_message
 from nasfeat_server.rpc.decoding import Decoding
-from nasfeat_server.rpc.frames import FramePath, Standing
+from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
+from nasfeat_server.rpc.telling import Standing
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Sharing
 from nasfeat_server.scheduling.slots import SlotPool

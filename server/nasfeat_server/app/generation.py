@@ -29,7 +29,8 @@ from nasfeat_server.network.spec import NetworkSpec
 from nasfeat_server.rpc.catalog import Calls, Served
 from nasfeat_server.rpc.convert import identity_message, model_message
 from nasfeat_server.rpc.decoding import Decoding
-from nasfeat_server.rpc.frames import FramePath, Standing
+from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.telling import Standing
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Key, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
@@ -188,7 +189,7 @@ class Generation:
             sharing=Sharing(cache=self._common.cache, max_bytes=_MAX_SHARED_BYTES if self.config.single_flight else 0),
             digest_key=key,
             observer=self._common.observer,
-            standing=Standing(),
+            standing=Standing(version=self.config.model_version),
         )
 
     def _replica(self, placement: Placement, loading: EngineOptions, arena: Arena) -> Replica:

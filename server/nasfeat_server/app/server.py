@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from nasfeat_server.app.generation import Common
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.models import Models
+from nasfeat_server.app.tracing import tracing_of
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine.devices import place
@@ -29,6 +30,9 @@ from nasfeat_server.telemetry.rejections import RejectionLog
 from nasfeat_server.telemetry.security_metrics import SecurityMetrics
 
 _log = logging.getLogger(__name__)
+
+# For spans that a collector has not taken when the server stops.
+_FLUSH_S = 3.0
 
 
 class App:
@@ -50,7 +54,8 @@ class App:
         self.models: Models | None = None
         self.ready = asyncio.Event()
         self._metrics = PrometheusObserver()
-        self._observer = Fanout(self._metrics, RejectionLog())
+        self._tracing = tracing_of(config.tracing)
+        self._observer = Fanout(self._metrics, RejectionLog(), *((self._tracing,) if self._tracing else ()))
         self._catalog = Catalog()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -74,10 +79,14 @@ class App:
                 observer=self._observer,
                 credentials=guard.credentials,
                 authentication=guard.authentication,
+                tracer=self._tracing,
             )
             stack.push_async_callback(rpc.stop, 0)
             self.listening = rpc.bind()
             guard.give_up_rights()
+            if self._tracing:
+                self._metrics.registry.register(self._tracing.metrics)
+                await stack.enter_async_context(self._tracing.exporting(min(_FLUSH_S, config.grace_s)))
             changed = asyncio.Event()
             with self._common(changed.set) as common:
                 async with refusals_alone(), asyncio.TaskGroup() as tasks:

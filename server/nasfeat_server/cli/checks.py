@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nasfeat_server.app.tracing import check_installed
 from nasfeat_server.cli.settings.build import OPTION_OF_FIELD
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine.choice import choose_engine
@@ -77,6 +78,11 @@ def _security(config: ServerConfig) -> Iterator[str]:
         yield complaint_of_root
 
 
+def _tracing(config: ServerConfig) -> Iterator[str]:
+    if config.tracing.endpoint is not None:
+        yield from _refusal("--trace-endpoint", check_installed)
+
+
 _CHECKS: tuple[Callable[[ServerConfig], Iterator[str]], ...] = (
     _devices,
     _engine,
@@ -84,6 +90,7 @@ _CHECKS: tuple[Callable[[ServerConfig], Iterator[str]], ...] = (
     _folders,
     _addresses,
     _security,
+    _tracing,
 )
 
 

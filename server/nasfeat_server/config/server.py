@@ -7,6 +7,7 @@ from nasfeat_server.config.checks import refuse
 from nasfeat_server.config.endpoint import Endpoint
 from nasfeat_server.config.limits import MIB, ConnectionLimits, RequestLimits
 from nasfeat_server.config.security import SecurityConfig
+from nasfeat_server.config.tracing import TracingConfig
 
 _LISTEN = Endpoint(host="127.0.0.1", port=50051)
 _METRICS = Endpoint(host="127.0.0.1", port=9464)
@@ -38,6 +39,7 @@ class ServerConfig:
         limits: what a request may ask for.
         connections: how long connections may last, and what one may carry.
         security: who may use the server, and as whom it runs.
+        tracing: what is traced, and where traces go.
         grace_s: seconds that work in flight may take after SIGTERM.
         hang_s: seconds without an answer after which a replica is killed and restarted.
         start_limit_s: seconds without progress after which a replica that starts is killed and started again.
@@ -69,6 +71,7 @@ class ServerConfig:
     limits: RequestLimits = field(default_factory=RequestLimits)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     security: SecurityConfig = field(default_factory=SecurityConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
     grace_s: float = 30.0
     hang_s: float = 120.0
     start_limit_s: float = 600.0

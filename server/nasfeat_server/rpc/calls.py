@@ -13,7 +13,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from nasfeat_server.rpc import tracing
 from nasfeat_server.telemetry.events import CallEnded, CallStarted, Observer
+from nasfeat_server.telemetry.traces import Traced
 
 # What is not served is told under one name: clients may ask for anything.
 _OTHER = "other"
@@ -72,6 +74,7 @@ class _Call:
         self._started_at = time.monotonic()
         self._received = 0
         self._sent = 0
+        self._traced: Traced | None = None
         observer.observe(CallStarted(method=method))
 
     def end(self, _: object) -> None:
@@ -82,6 +85,7 @@ class _Call:
                 duration_s=time.monotonic() - self._started_at,
                 sent_bytes=self._sent,
                 received_bytes=self._received,
+                traced=self._traced,
             )
         )
 
@@ -107,6 +111,8 @@ class _Call:
         return functools.partial(self._run, behavior)
 
     async def _run(self, behavior: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
+        # Here, since it is not decided before who calls is known.
+        self._traced = tracing.traced()
         try:
             answer = await behavior(request, context)
         except BaseException as error:
@@ -118,6 +124,7 @@ class _Call:
     async def _generate(
         self, behavior: Callable[..., AsyncIterator[Any]], request: Any, context: Any
     ) -> AsyncIterator[Any]:
+        self._traced = tracing.traced()
         try:
             async for answer in behavior(request, context):
                 yield answer

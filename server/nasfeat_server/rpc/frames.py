@@ -21,21 +21,16 @@ from nasfeat_server.rpc import telling
 from nasfeat_server.rpc.convert import image_source
 from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.job import FrameJob
+from nasfeat_server.rpc.telling import Standing
 from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.sharing import Key, Settled, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution
-from nasfeat_server.telemetry.events import CacheAsked, FrameReceived, ModelLabel, Observer, Outcome, Source, Stage
+from nasfeat_server.telemetry.events import CacheAsked, FrameReceived, Observer, Outcome, Source, Stage
+from nasfeat_server.telemetry.traces import CallTrace
 
 # A digest is made on the event loop: of this much in a millisecond or two.
 _LARGEST_SHARED_BYTES = 8 * 2**20
-
-
-@dataclass(slots=True, kw_only=True)
-class Standing:
-    """What the version of the model is to the server now; it changes while frames are on their way."""
-
-    label: ModelLabel = ModelLabel.STABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +43,7 @@ class FramePath:
         digest_key: names the model to the digests of images.
         standing: what the version is to the server.
         owner: whose images these are, which share results among themselves alone; "" for everybody's.
+        trace: decides which images of the call are traced; None traces none.
     """
 
     slots: SlotPool
@@ -58,6 +54,7 @@ class FramePath:
     observer: Observer
     standing: Standing
     owner: str = ""
+    trace: CallTrace | None = None
 
     def receive(self, job: FrameJob) -> bool:
         """Take note of `job`, which has just arrived; False if it is answered with that.
@@ -67,6 +64,8 @@ class FramePath:
         """
         job.under_way = True
         self.observer.observe(FrameReceived())
+        if self.trace:
+            job.traced = self.trace.image(job.traceparent, job.arrived_at)
         try:
             if job.deadline is not None:
                 self.dispatcher.check_deadline(job.lane, job.deadline)
@@ -247,7 +246,8 @@ class FramePath:
         if not job.under_way:
             return
         job.under_way = False
-        self.observer.observe(telling.finished(job, outcome, reason, label=self.standing.label, sent_at=sent_at))
+        told = telling.finished(job, outcome, reason, standing=self.standing, owner=self.owner, sent_at=sent_at)
+        self.observer.observe(told)
         if job.error:
             self.observer.observe(telling.refused(job, job.error, self.owner))
 

@@ -15,6 +15,7 @@ from nasfeat_server.rpc.status import retry_after_s, status_of
 from nasfeat_server.scheduling.sharing import Flight, Key
 from nasfeat_server.scheduling.work import Work
 from nasfeat_server.telemetry.events import Outcome, Source, Stage
+from nasfeat_server.telemetry.traces import Traced
 
 _TIMINGS = {stage: f"{stage}_s" for stage in Stage}
 _SOURCES = {source: feature_service_pb2.ResultSource.Value(f"RESULT_SOURCE_{source.name}") for source in Source}
@@ -36,6 +37,8 @@ class FrameJob:
         leading: others may wait for this image under `key`.
         following: the same image is on its way, and this one waits for it.
         stream_id: the name of its stream; "" outside of one.
+        traceparent: what its client says of a trace that it belongs to; "" for nothing.
+        traced: None if it is not.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class FrameJob:
         self.pixels = pixels
         self.content: bytes | RawPixels | None = None
         self.stream_id = ""
+        self.traceparent = ""
+        self.traced: Traced | None = None
         self.lane = lane
         self.weight = weight
         self.selection = selection

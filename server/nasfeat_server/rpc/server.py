@@ -17,7 +17,9 @@ from nasfeat_server.rpc.health import HealthServicer
 from nasfeat_server.rpc.malformed import MalformedInterceptor
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
+from nasfeat_server.rpc.tracing import TracingInterceptor
 from nasfeat_server.telemetry.events import Observer
+from nasfeat_server.telemetry.traces import Tracer
 
 # For whoever restarts a server that is stuck; one whose replicas are being restarted is not.
 LIVENESS = "liveness"
@@ -34,6 +36,7 @@ class RpcServer:
         credentials: TLS; None speaks in the clear.
         observer: told of every call.
         authentication: lets calls through; None lets all.
+        tracer: decides which of those are traced; None traces none.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class RpcServer:
         observer: Observer,
         credentials: grpc.ServerCredentials | None = None,
         authentication: AuthenticationInterceptor | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._listen = listen
         self._credentials = credentials
@@ -56,6 +60,7 @@ class RpcServer:
         interceptors = (
             CallsInterceptor(methods=_methods(), observer=observer),
             *((authentication,) if authentication else ()),
+            *((TracingInterceptor(tracer),) if tracer else ()),
             ReceiveInterceptor(),
             MalformedInterceptor(),
         )

@@ -18,7 +18,7 @@ from nasfeat_server.errors import (
     OverloadedError,
     ShuttingDownError,
 )
-from nasfeat_server.rpc import convert, tenancy
+from nasfeat_server.rpc import convert, tenancy, tracing
 from nasfeat_server.rpc.catalog import Catalog, Served
 from nasfeat_server.rpc.job import error_name
 from nasfeat_server.rpc.payload import Received
@@ -79,7 +79,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             with served.calls.under_way():
                 response = await extract(
                     request,
-                    path=tenancy.path_of_caller(served.path),
+                    path=tracing.path_of_call(tenancy.path_of_caller(served.path)),
                     weight=convert.unary_weight(tenancy.highest_priority()),
                     description=served.description,
                     limits=self._limits,
@@ -107,7 +107,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
                 identity=served.model.identity,
                 feature_length=served.model.feature_length,
             )
-            path = tenancy.path_of_caller(served.path)
+            path = tracing.path_of_call(tenancy.path_of_caller(served.path))
             stream = StreamSession(path=path, terms=terms, granted=granted, windows=served.windows, context=context)
             # Without a turn of the loop between the check and the stream: the limit is exact.
             self._check_room()
@@ -162,7 +162,8 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             yield
         except NasfeatError as error:
             code = status_of(error).code
-            self._observer.observe(Refused(method=method, reason=error_name(error), message=str(error)))
+            refused = Refused(method=method, reason=error_name(error), message=str(error), traced=tracing.traced())
+            self._observer.observe(refused)
             await context.abort(code, str(error), trailing_metadata(error))
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED

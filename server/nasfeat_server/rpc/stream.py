@@ -167,6 +167,8 @@ class StreamSession:
             deadline=deadline_after(self._terms.frame_deadline_s),
         )
         job.stream_id = self._terms.stream_id
+        if self._path.trace:
+            job.traceparent = frame.traceparent
         return job
 
     async def _take_in(self, job: FrameJob) -> None:

@@ -216,17 +216,17 @@ class Dispatcher:
         self._queue.finished(seat)
 
     def _complete(self, device: str, batch: Batch, limit: int, busy_s: float) -> None:
-        now = time.monotonic()
+        now, size = time.monotonic(), len(batch.works)
         for work in batch.works:
             results = self._collect(work.slot, work.result_bytes)
             self._slots.release(work.slot)
             if not work.done.done():
                 queue_s = now - work.queued_at - busy_s
-                work.done.set_result(Execution(results=results, queue_s=queue_s, execute_s=busy_s, device=device))
+                work.done.set_result(
+                    Execution(results=results, queue_s=queue_s, execute_s=busy_s, device=device, batch_size=size)
+                )
         self._observer.observe(
-            BatchFinished(
-                device=device, size=len(batch.works), limit=limit, close_reason=batch.close_reason, busy_s=busy_s
-            )
+            BatchFinished(device=device, size=size, limit=limit, close_reason=batch.close_reason, busy_s=busy_s)
         )
 
     def _announce_limit(self, seat: Seat) -> None:

@@ -15,12 +15,14 @@ class Execution:
         queue_s: seconds from submission until now, but for those on the device.
         execute_s: seconds that the device worked on its batch.
         device: that replica's device.
+        batch_size: images in its batch.
     """
 
     results: bytes
     queue_s: float
     execute_s: float
     device: str
+    batch_size: int
 
 
 class Work:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from nasfeat_server.telemetry.traces import ImageTrace, Traced
+
 
 class Stage(StrEnum):
     """The stages of an image's life, in order; metric labels and `Timings` use the same words."""
@@ -63,6 +65,7 @@ class FrameFinished:
         label: what the version of the model was that had the image.
         age_s: seconds from the capture of an image that got features until these were sent; None if nobody knows. It is
             by two clocks, the client's and ours, and can be less than 0.
+        trace: what is to be told of it beside that, if it is traced.
     """
 
     outcome: Outcome
@@ -71,6 +74,7 @@ class FrameFinished:
     source: Source | None = None
     label: ModelLabel = ModelLabel.STABLE
     age_s: float | None = None
+    trace: ImageTrace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,7 @@ class CallEnded:
         code: the name of its gRPC status.
         sent_bytes: size of all messages sent, as they were before compression and framing.
         received_bytes: the same of those received.
+        traced: None if it is not.
     """
 
     method: str
@@ -106,6 +111,7 @@ class CallEnded:
     duration_s: float
     sent_bytes: int
     received_bytes: int
+    traced: Traced | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +124,7 @@ class Refused:
         stream_id: the client's or the server's name for the stream; "" outside of one.
         frame_id: of the image; None for a whole call.
         tenant: whose; "" if nobody has to say.
+        traced: None if it is not.
     """
 
     method: str
@@ -126,6 +133,7 @@ class Refused:
     stream_id: str = ""
     frame_id: int | None = None
     tenant: str = ""
+    traced: Traced | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

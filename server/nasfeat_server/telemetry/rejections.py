@@ -68,5 +68,7 @@ def _fields(event: Refused, held_back: int) -> dict[str, object]:
         "frame_id": event.frame_id,
         "tenant": event.tenant,
         "held_back": held_back,
+        "trace_id": event.traced.trace_id if event.traced else "",
+        "span_id": event.traced.span_id if event.traced else "",
     }
     return {name: value for name, value in fields.items() if value not in ("", None)}

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from nasfeat_server.cli.settings.engine import device_names
-from nasfeat_server.config import ConnectionLimits, RequestLimits, SecurityConfig, ServerConfig
+from nasfeat_server.config import ConnectionLimits, RequestLimits, SecurityConfig, ServerConfig, TracingConfig
 from nasfeat_server.errors import InvalidSettingsError
 
 _MIB = 2**20
@@ -16,7 +16,7 @@ _DEFAULTS = ServerConfig()
 OPTION_OF_FIELD: Mapping[str, str] = MappingProxyType(
     {"max_batch_size": "max_batch", "cache_bytes": "cache_mib", "max_image_bytes": "max_image_mib"}
     | {"max_result_bytes": "max_result_mib", "grace_s": "grace", "hang_s": "hang", "outage_s": "outage"}
-    | {"tls_certificate": "tls_cert"}
+    | {"tls_certificate": "tls_cert", "endpoint": "trace_endpoint"}
 )
 """The options whose names are not those of the configuration's fields."""
 
@@ -48,6 +48,7 @@ def server_config(
     limits = _limits(options)
     connections = _connections(options)
     security = _made(wrong, functools.partial(SecurityConfig, **_security(options))) or SecurityConfig()
+    tracing = _made(wrong, functools.partial(TracingConfig, **_tracing(options))) or TracingConfig()
     config = _made(
         wrong,
         functools.partial(
@@ -58,6 +59,7 @@ def server_config(
             limits=limits,
             connections=connections,
             security=security,
+            tracing=tracing,
             grace_s=grace,
             hang_s=hang,
             outage_s=outage,
@@ -110,3 +112,8 @@ def _security(options: dict[str, Any]) -> dict[str, Any]:
         "tls_certificate": options.pop("tls_cert"),
         **{name: options.pop(name) for name in ("tls_key", "tls_client_ca", "tokens", "user", "allow_root")},
     }
+
+
+def _tracing(options: dict[str, Any]) -> dict[str, Any]:
+    """Take what is traced out of `options`."""
+    return {name: options.pop(f"trace_{name}") for name in ("endpoint", "ratio", "limit")}

@@ -18,6 +18,27 @@ TELEMETRY: Options = (
         metavar="HOST:PORT",
         help="Where Prometheus scrapes.",
     ),
+    setting(
+        _SECTION,
+        "--trace-endpoint",
+        metavar="URL",
+        help="A collector that takes spans as OTLP over gRPC, http://HOST:PORT or https://HOST:PORT; needs the extra "
+        "otel.  [default: none, nothing is traced]",
+    ),
+    setting(
+        _SECTION,
+        "--trace-ratio",
+        type=click.FloatRange(min=0, max=1),
+        default=_DEFAULTS.tracing.ratio,
+        help="The part that is traced of the calls and images about which no client has decided.",
+    ),
+    setting(
+        _SECTION,
+        "--trace-limit",
+        type=click.FloatRange(min=0, min_open=True),
+        default=_DEFAULTS.tracing.limit,
+        help="Calls and images a second that are traced at most, whoever wants them to be.",
+    ),
     setting(_SECTION, "--log-level", type=click.Choice(LEVELS), default="info", help="The log."),
     setting(
         _SECTION,
