@@ -80,7 +80,8 @@ class AsyncFeatureClient:
         request = await asyncio.to_thread(extract_request, image, options, self._config.max_message_bytes)
         request.model = self._config.model
         reply = await self._pool.ask(
-            lambda stub, timeout_s, metadata: stub.ExtractFeatures(request, timeout=timeout_s, metadata=metadata)
+            "ExtractFeatures",
+            lambda stub, timeout_s, metadata: stub.ExtractFeatures(request, timeout=timeout_s, metadata=metadata),
         )
         if len(reply.results) != 1:
             raise UnexpectedReplyError(f"{self._pool} gave {len(reply.results)} results for one image")
@@ -182,7 +183,7 @@ class AsyncFeatureClient:
         """
         request = feature_service_pb2.GetModelRequest(name=name or self._config.model)
         reply = await self._pool.ask(
-            lambda stub, timeout_s, metadata: stub.GetModel(request, timeout=timeout_s, metadata=metadata)
+            "GetModel", lambda stub, timeout_s, metadata: stub.GetModel(request, timeout=timeout_s, metadata=metadata)
         )
         return model_of(reply.model)
 
@@ -194,7 +195,8 @@ class AsyncFeatureClient:
         """
         request = feature_service_pb2.ListModelsRequest()
         reply = await self._pool.ask(
-            lambda stub, timeout_s, metadata: stub.ListModels(request, timeout=timeout_s, metadata=metadata)
+            "ListModels",
+            lambda stub, timeout_s, metadata: stub.ListModels(request, timeout=timeout_s, metadata=metadata),
         )
         return tuple(model_of(model) for model in reply.models)
 

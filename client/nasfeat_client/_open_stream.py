@@ -1,7 +1,10 @@
 """A stream that is held open: frames go in when there are some, results come out when they are ready."""
 
 import asyncio
+import contextvars
 from collections.abc import AsyncGenerator, Callable
+from contextvars import Context
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -9,6 +12,21 @@ from nasfeat_client._result_stream import AsyncResultStream, Told
 from nasfeat_client._source import Frames
 from nasfeat_client.images import Frame, Image
 from nasfeat_client.result import Result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SentFrame(Frame):
+    """A frame and where its sender was: a trace that it belongs to is found there."""
+
+    context: Context = field(kw_only=True)
+
+    @classmethod
+    def here(cls, image: Image | Frame) -> Self:
+        """Note where this is called from."""
+        frame = image if isinstance(image, Frame) else Frame(image)
+        return cls(
+            frame.image, frame_id=frame.frame_id, capture_time=frame.capture_time, context=contextvars.copy_context()
+        )
 
 
 class AsyncOpenStream(AsyncResultStream):
@@ -27,7 +45,7 @@ class AsyncOpenStream(AsyncResultStream):
         super().__init__(stream(self._sent()), told)
         self._changed = asyncio.Condition()
         # One at a time: whoever sends waits until the stream has taken it.
-        self._outgoing: list[Image | Frame] = []
+        self._outgoing: list[SentFrame] = []
         self._ended = False
         self._over = False
         self._failure: Exception | None = None
@@ -85,7 +103,7 @@ class AsyncOpenStream(AsyncResultStream):
                 raise self._failure
             if self._ended or self._over or not self._pump:
                 raise RuntimeError("the stream is not open for frames")
-            self._outgoing.append(image)
+            self._outgoing.append(SentFrame.here(image))
             self._changed.notify_all()
 
     async def end(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc.aio
 
@@ -21,6 +22,9 @@ from nasfeat_client.errors import (
     UnexpectedReplyError,
 )
 from nasfeat_client.types import ModelIdentity, StreamGrant
+
+if TYPE_CHECKING:
+    from nasfeat_client._tracing import FrameSpans
 
 Call = grpc.aio.StreamStreamCall[feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse]
 
@@ -55,6 +59,10 @@ class Opener:
         self._patience = Patience(config.resume)
         self._identity: ModelIdentity | None = None
         self._endpoint: Endpoint | None = None
+
+    def frame_spans(self) -> "FrameSpans | None":
+        """Trace the stream's frames; None if nobody wants that."""
+        return self._pool.tracing.frames() if self._pool.tracing else None
 
     async def open(self) -> Opened:
         """Open the stream at the first server that takes it, and wait until it is granted.
@@ -96,17 +104,20 @@ class Opener:
             self._endpoint.answered()
 
     async def _open_at(self, endpoint: Endpoint) -> Opened:
-        call = endpoint.stub.StreamFeatures(metadata=endpoint.metadata)
+        span = self._pool.tracing.stream() if self._pool.tracing else None
+        call = endpoint.stub.StreamFeatures(metadata=(*endpoint.metadata, *(span.metadata if span else ())))
         endpoint.watch(call)
         try:
             opened = await self._granted(endpoint, call)
-        except (ServerUnavailableError, DeadlinePassedError):
-            endpoint.lost()
+        except BaseException as error:
+            if isinstance(error, ServerUnavailableError | DeadlinePassedError):
+                endpoint.lost()
+            if span:
+                span.failed(error)
             call.cancel()
             raise
-        except BaseException:
-            call.cancel()
-            raise
+        if span:
+            call.add_done_callback(span.end)
         self._endpoint = endpoint
         self._identity = opened.grant.identity
         # The stream keeps the name that it was given.

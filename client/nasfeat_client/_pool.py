@@ -13,6 +13,7 @@ from nasfeat.v1 import feature_service_pb2_grpc
 from nasfeat_client._channel import check_secrecy, metadata_of, open_channel
 from nasfeat_client._forks import note_use
 from nasfeat_client._status import error_of
+from nasfeat_client._traces import tracing_of
 from nasfeat_client.config import ClientConfig
 from nasfeat_client.errors import OverloadedError, ServerUnavailableError
 
@@ -95,6 +96,9 @@ class Pool:
         config: how to speak to them.
         clock: the time in seconds.
         shuffle: puts those that are equal into an order of this client's own, so that not all take the same.
+
+    Attributes:
+        tracing: traces what is asked; None if nobody wants that.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class Pool:
             Endpoint(target, config, clock) for target in dict.fromkeys(targets) for _ in range(config.connections)
         ]
         self.closed = False
+        self.tracing = tracing_of(config)
 
     @property
     def connected(self) -> bool:
@@ -142,23 +147,30 @@ class Pool:
         self._shuffle(endpoints)
         return sorted(endpoints, key=lambda one: (max(0.0, one.rests_until - now), len(one.calls)))
 
-    async def ask(self, make: "Make[_Reply]") -> _Reply:
+    async def ask(self, method: str, make: "Make[_Reply]") -> _Reply:
         """Make a call at one server after the other until one answers: all of nasfeat's may be repeated.
 
         Args:
+            method: what is called.
             make: makes it with the stub of a server, within a time, with metadata.
 
         Raises:
             NasfeatError: what the last one said.
         """
+        if not self.tracing:
+            return await self._ask(make, ())
+        with self.tracing.call(method) as context:
+            return await self._ask(make, context)
+
+    async def _ask(self, make: "Make[_Reply]", context: _Metadata) -> _Reply:
         *others, last = self.in_order()
         for endpoint in others:
             with suppress(ServerUnavailableError, OverloadedError):
-                return await self._answer(endpoint, make)
-        return await self._answer(last, make)
+                return await self._answer(endpoint, make, context)
+        return await self._answer(last, make, context)
 
-    async def _answer(self, endpoint: Endpoint, make: "Make[_Reply]") -> _Reply:
-        call = make(endpoint.stub, self._config.call_timeout_s, endpoint.metadata)
+    async def _answer(self, endpoint: Endpoint, make: "Make[_Reply]", context: _Metadata) -> _Reply:
+        call = make(endpoint.stub, self._config.call_timeout_s, (*endpoint.metadata, *context))
         endpoint.watch(call)
         try:
             reply = await call

@@ -65,6 +65,7 @@ class FrameStream:
         self._exhausted = False
         self._source_failure: Exception | None = None
         self._sent_all = False
+        self._spans = opener.frame_spans()
 
     async def results(self, frames: AsyncGenerator[PackedFrame, None]) -> AsyncGenerator[Result, None]:
         """Send `frames` and give their results; however this is left, `frames` is closed then and no task is left.
@@ -85,6 +86,8 @@ class FrameStream:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            if self._spans:
+                self._spans.close()
             # Here and not in its task, which may be cancelled in the middle of it.
             await supply.close()
 
@@ -177,6 +180,8 @@ class FrameStream:
             self._settle(_failed(frame_id, packed.frame, packed.request, grant), grant)
             return None
         packed.request.frame.frame_id = frame_id
+        if self._spans:
+            self._spans.begin(packed.frame, packed.request, grant.options.stream_id)
         self._unanswered[frame_id] = packed.request
         return packed.request
 
@@ -218,6 +223,8 @@ class FrameStream:
     def _settle(self, result: Result, grant: StreamGrant) -> None:
         if result.frame_id not in self._unanswered:
             raise UnexpectedReplyError(f"{self._target} answered frame {result.frame_id}, which was not waiting")
+        if self._spans:
+            self._spans.end(result)
         if grant.options.delivery_order is not DeliveryOrder.ORDERED:
             del self._unanswered[result.frame_id]
             self._outbox.put_nowait(result)

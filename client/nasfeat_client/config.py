@@ -113,6 +113,8 @@ class ClientConfig:
         keepalive: how a dead connection is noticed.
         retry: how often what the server refuses is tried again.
         resume: how streams outlive their server.
+        tracing: make a span of each call and frame with OpenTelemetry, in the trace that the program is in then, and
+            tell servers; needs the extra `otel` and does nothing until the program sets a tracer provider up.
     """
 
     tls: TlsConfig | None = None
@@ -126,6 +128,7 @@ class ClientConfig:
     keepalive: KeepaliveConfig = field(default_factory=KeepaliveConfig)
     retry: RetryConfig = field(default_factory=RetryConfig)
     resume: ResumeConfig = field(default_factory=ResumeConfig)
+    tracing: bool = False
 
     def __post_init__(self) -> None:
         if self.connections < 1:

@@ -106,7 +106,7 @@ def test_both_clients_have_one_surface() -> None:
 
 def test_the_import_is_light() -> None:
     """`import nasfeat_client` brings none of the extras' libraries."""
-    heavy = ("click", "rich", "PIL", "av", "tensorflow", "keras", "nasfeat_server")
+    heavy = ("click", "rich", "PIL", "av", "tensorflow", "keras", "nasfeat_server", "opentelemetry")
     program = f"import sys, nasfeat_client; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
