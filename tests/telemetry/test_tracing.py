@@ -100,7 +100,7 @@ async def test_every_image_of_a_stream_is_a_trace_with_its_stages(caplog: pytest
     assert {key for key in call.resource if not key.startswith("telemetry")} == {
         *("service.name", "service.version", "service.instance.id", "host.name", "process.pid")
     }
-    counted = (metric(app, "nasfeat_trace_spans_total", result=result) for result in ("sent", "failed", "overflow"))
+    counted = (metric(app, "nasfeat_trace_spans_total", outcome=outcome) for outcome in ("sent", "failed", "overflow"))
     assert list(counted) == [len(collector.spans), 0, 0]
 
 
@@ -158,7 +158,7 @@ async def test_a_collector_that_takes_nothing_hinders_nobody(state: str, caplog:
         async with running(tracing=tracing, grace_s=0.3) as app, connected(app) as stub:
             results = await _stream(stub, *(frame(number) for number in range(20)))
     assert all(result.HasField("features") for result in results)
-    assert metric(app, "nasfeat_trace_spans_total", result="failed") == 20 * 6 + 1
+    assert metric(app, "nasfeat_trace_spans_total", outcome="failed") == 20 * 6 + 1
     told = [record for record in caplog.records if record.name.endswith("tracing_export")]
     assert [endpoint in record.getMessage() for record in told] == [True]
 

@@ -25,9 +25,9 @@ class TracingMetrics(Collector):
             value=self._sampler.limited,
         )
         spans = CounterMetricFamily(
-            "nasfeat_trace_spans", "Spans by whether the collector has them.", labels=("result",)
+            "nasfeat_trace_spans", "Spans by whether the collector has them.", labels=("outcome",)
         )
         counts = {"sent": self._export.sent, "failed": self._export.failed, "overflow": self._export.overflowed}
-        for result, count in counts.items():
-            spans.add_metric((result,), count)
+        for outcome, count in counts.items():
+            spans.add_metric((outcome,), count)
         yield spans
