@@ -34,7 +34,7 @@ import importlib.util
 import nasfeat.v1.feature_service_pb2_grpc
 import nasfeat_client
 
-for heavy in ("tensorflow", "tensorflow_hub", "keras", "click", "rich", "PIL", "av", "pyarrow"):
+for heavy in ("tensorflow", "tensorflow_hub", "keras", "click", "rich", "PIL", "av", "pyarrow", "opentelemetry"):
     if importlib.util.find_spec(heavy):
         raise SystemExit(f"wheel-check: the bare wheel brings {heavy}")
 for package in (nasfeat, nasfeat_client):
