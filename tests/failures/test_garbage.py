@@ -109,8 +109,8 @@ async def _answers(running: RunningServer) -> None:
         assert reply.results[0].HasField("features")
 
 
-async def test_a_malformed_message_is_the_callers_mistake() -> None:
-    """Row 29: what is no message is INVALID_ARGUMENT in a call and in a stream, and the log has no traceback of it."""
+async def test_a_malformed_message_is_the_callers_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    """Row 29: what is no message is INVALID_ARGUMENT in a call and in a stream, and the log has no more than why."""
     async with running() as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
         unary: Any = channel.unary_unary(f"{_SERVICE}/ExtractFeatures")
         with pytest.raises(grpc.aio.AioRpcError, match="cannot be parsed") as caught:
@@ -126,6 +126,9 @@ async def test_a_malformed_message_is_the_callers_mistake() -> None:
             assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert "cannot be parsed" in await call.details()
         assert metric(app, "nasfeat_requests_total", method="StreamFeatures", code="INVALID_ARGUMENT") == 2
+    told = [record.getMessage() for record in caplog.records if record.name.endswith("rejections")]
+    assert [line.partition(":")[0] for line in told] == ["ExtractFeatures", "StreamFeatures"]
+    assert all("InvalidRequest: " in line and "cannot be parsed" in line for line in told)
 
 
 async def test_malformed_messages_leave_no_tracebacks(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,11 +8,14 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
+
+from nasfeat_server.rpc import tracing
+from nasfeat_server.telemetry.events import Observer, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,18 @@ class _Malformed:
     problem: str
 
 
+_Refuse: TypeAlias = Callable[[_Malformed, Any], Awaitable[None]]
+
+
 class MalformedInterceptor(grpc.aio.ServerInterceptor):
     """Answers calls with one malformed message by INVALID_ARGUMENT; in a stream such a message counts as an empty one.
 
     Methods whose messages are read by a parser of their own are to be behind this.
     """
+
+    def __init__(self, observer: Observer) -> None:
+        """Tell `observer` of calls that are refused; a stream's handler tells of its own."""
+        self._observer = observer
 
     async def intercept_service(
         self,
@@ -40,7 +50,8 @@ class MalformedInterceptor(grpc.aio.ServerInterceptor):
             return handler
         if handler.request_streaming:
             return _with(handler, _parser(parse, lambda _: parse(b"")), lambda behavior: behavior)
-        return _with(handler, _parser(parse, _Malformed), _checked)
+        refuse = functools.partial(_refuse_malformed, handler_call_details.method.rpartition("/")[2], self._observer)
+        return _with(handler, _parser(parse, _Malformed), functools.partial(_checked, refuse))
 
 
 def _parser(parse: Callable[[bytes], Any], instead: Callable[[str], Any]) -> Callable[[bytes], Any]:
@@ -70,22 +81,27 @@ def _with(
     return made
 
 
-def _checked(behavior: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(refuse: _Refuse, behavior: Callable[..., Any]) -> Callable[..., Any]:
     """Give `behavior` as a handler of the same kind, which is how gRPC knows what to do with it."""
-    return functools.partial(_generate if inspect.isasyncgenfunction(behavior) else _run, behavior)
+    return functools.partial(_generate if inspect.isasyncgenfunction(behavior) else _run, refuse, behavior)
 
 
-async def _run(behavior: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
-    await _refuse_malformed(request, context)
+async def _run(refuse: _Refuse, behavior: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
+    if isinstance(request, _Malformed):
+        await refuse(request, context)
     return await behavior(request, context)
 
 
-async def _generate(behavior: Callable[..., AsyncIterator[Any]], request: Any, context: Any) -> AsyncIterator[Any]:
-    await _refuse_malformed(request, context)
+async def _generate(
+    refuse: _Refuse, behavior: Callable[..., AsyncIterator[Any]], request: Any, context: Any
+) -> AsyncIterator[Any]:
+    if isinstance(request, _Malformed):
+        await refuse(request, context)
     async for answer in behavior(request, context):
         yield answer
 
 
-async def _refuse_malformed(request: Any, context: Any) -> None:
-    if isinstance(request, _Malformed):
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the message cannot be parsed: {request.problem}")
+async def _refuse_malformed(method: str, observer: Observer, request: _Malformed, context: Any) -> None:
+    message = f"the message cannot be parsed: {request.problem}"
+    observer.observe(Refused(method=method, reason="InvalidRequest", message=message, traced=tracing.traced()))
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)

@@ -62,7 +62,7 @@ class RpcServer:
             *((authentication,) if authentication else ()),
             *((TracingInterceptor(tracer),) if tracer else ()),
             ReceiveInterceptor(),
-            MalformedInterceptor(),
+            MalformedInterceptor(observer),
         )
         self._server = grpc.aio.server(
             options=(*_options(limits), *_connection_options(connections)), interceptors=interceptors
