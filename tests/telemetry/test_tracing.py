@@ -94,6 +94,7 @@ async def test_every_image_of_a_stream_is_a_trace_with_its_stages(caplog: pytest
     assert max(batch["nasfeat.batch.size"] for batch in batches) > 1
     refused = images[5]
     assert refused.error == results[5].error.message
+    assert [stage.name for stage in collector.below(refused)] == ["receive", "decode", "reply"]
     assert (refused.attributes["error.type"], refused.attributes["nasfeat.outcome"]) == ("InvalidImage", "invalid")
     assert _logged(caplog) == [(refused.trace_id, refused.span_id)]
     assert [image.error for image in images[:5]] == [None] * 5

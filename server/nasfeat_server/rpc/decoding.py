@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nasfeat_server.errors import InvalidImageError
 from nasfeat_server.imaging.decode import decode_into
 from nasfeat_server.imaging.framing import STRETCH, Framing
 from nasfeat_server.imaging.raw import is_plain_copy
@@ -47,8 +48,10 @@ class Decoding:
             InvalidImageError: it cannot be decoded.
         """
         started_at = time.monotonic()
-        decode_into(*self._task(job))
-        self._done(job, started_at)
+        try:
+            decode_into(*self._task(job))
+        finally:
+            self._done(job, started_at)
 
     async def run_on_thread(self, job: FrameJob) -> None:
         """Decode `job` on a thread; if this is cancelled, `job.decoding` tells whether the thread still writes.
@@ -58,7 +61,11 @@ class Decoding:
         """
         started_at = time.monotonic()
         job.decoding = self.threads.submit(decode_into, *self._task(job))
-        await asyncio.wrap_future(job.decoding)
+        try:
+            await asyncio.wrap_future(job.decoding)
+        except InvalidImageError:
+            self._done(job, started_at)
+            raise
         self._done(job, started_at)
 
     def leave(self, job: FrameJob) -> None:
