@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -49,9 +50,15 @@ def _check(result: Result, seen: _Seen) -> None:
     seen.versions[version] += 1
 
 
-async def _stream(client: AsyncFeatureClient, frames: int, seen: _Seen) -> None:
+async def _pictures(count: int, fifths: Sequence[asyncio.Event]) -> AsyncIterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    for number in range(count):
+        await fifths[5 * number // count].wait()
+        yield _picture(number)
+
+
+async def _stream(client: AsyncFeatureClient, frames: int, fifths: Sequence[asyncio.Event], seen: _Seen) -> None:
     ids = []
-    async for result in client.stream(map(_picture, range(frames)), StreamOptions(frames_per_message=4)):
+    async for result in client.stream(_pictures(frames, fifths), StreamOptions(frames_per_message=4)):
         _check(result, seen)
         ids.append(result.frame_id)
     assert ids == list(range(frames))
@@ -68,7 +75,10 @@ async def _answered(seen: _Seen, count: int) -> None:
 
 
 async def _stream_through_reloads(tmp_path: Path, frames: int, streams: int) -> _Seen:
-    seen = _Seen()
+    """Reload three times; the last three fifths wait for a reload each, so that every version has frames."""
+    seen, fifths = _Seen(), [asyncio.Event() for _ in range(5)]
+    fifths[0].set()
+    fifths[1].set()
     async with (
         running(FAKE, weights="random:1", model_version="v1", control=tmp_path / "control") as app,
         AsyncFeatureClient(str(app.listening), config=_FOLLOWING) as client,
@@ -76,10 +86,11 @@ async def _stream_through_reloads(tmp_path: Path, frames: int, streams: int) -> 
         asyncio.TaskGroup() as tasks,
     ):
         for _ in range(streams):
-            tasks.create_task(_stream(client, frames, seen))
+            tasks.create_task(_stream(client, frames, fifths, seen))
         for seed in (2, 3, 4):
-            await _answered(seen, streams * frames * (seed - 1) // 5)
+            await _answered(seen, streams * frames * (seed - 1) // 5 + 1)
             await _reload(admin, seed, move_streams=True)
+            fifths[seed].set()
     assert metric(app, "nasfeat_reloads_total", outcome="promoted") == 3
     assert metric(app, "nasfeat_reloads_total", outcome="failed") == 0
     return seen
