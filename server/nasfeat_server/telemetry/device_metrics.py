@@ -1,6 +1,7 @@
 """The metrics of devices: their batches, and the replicas that compute them."""
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -9,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from nasfeat_server.telemetry import events
+from nasfeat_server.telemetry.figures import Counts, DeviceFigures
 from nasfeat_server.telemetry.replica_memory import tree_bytes
 from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
 
@@ -104,6 +106,26 @@ class DeviceMetrics(Collector):
         """Show that a device is left alone."""
         self._quarantined.labels(event.device).set(1)
 
+    def figures(self) -> Sequence[DeviceFigures]:
+        """Give what was counted for each device that is watched; their memory is read for it."""
+        up, quarantined = _by_device(self._up), _by_device(self._quarantined)
+        busy, restarts, limits = _by_device(self._busy), _by_device(self._restarts), _by_device(self._batch_limit)
+        cosines = _by_device(self._cosine, statistic="mean")
+        return [
+            DeviceFigures(
+                device=device,
+                is_up=bool(up[device]),
+                is_quarantined=bool(quarantined.get(device)),
+                busy_s=busy.get(device, 0.0),
+                batches=self._sizes[device].counts() if device in self._sizes else Counts(bounds=(), counts=()),
+                batch_limit=int(limits[device]) if device in limits else None,
+                restarts=int(restarts.get(device, 0)),
+                mean_cosine=cosines.get(device),
+                memory_bytes=_memory(self._processes.get(device, ())),
+            )
+            for device in up
+        ]
+
     def collect(self) -> Iterator[Metric]:
         """Make the samples of a scrape."""
         sizes = HistogramFamily("nasfeat_batch_size", "Images in a batch.", ("device",))
@@ -118,6 +140,19 @@ class DeviceMetrics(Collector):
             "nasfeat_replica_memory_bytes", "Memory of the processes of the device's replicas.", labels=("device",)
         )
         for device, pids in self._processes.copy().items():
-            found = [size for size in map(tree_bytes, pids) if size is not None]
-            memory.add_metric((device,), sum(found))
+            memory.add_metric((device,), _memory(pids))
         yield from (sizes, fills, memory)
+
+
+def _by_device(metric: Counter | Gauge, **labels: str) -> dict[str, float]:
+    """Add up the series of each device that have `labels`."""
+    found: dict[str, float] = {}
+    for sample in itertools.chain.from_iterable(family.samples for family in metric.collect()):
+        if not sample.name.endswith("_created") and labels.items() <= sample.labels.items():
+            device = sample.labels["device"]
+            found[device] = found.get(device, 0.0) + sample.value
+    return found
+
+
+def _memory(pids: Sequence[int]) -> int:
+    return sum(size for size in map(tree_bytes, pids) if size is not None)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from nasfeat_server.telemetry.events import CacheAsked, FrameFinished, Source, Stage
+from nasfeat_server.telemetry.events import CacheAsked, FrameFinished, Outcome, Source, Stage
+from nasfeat_server.telemetry.figures import FrameFigures
 from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
 
 _STAGES = Buckets(
@@ -49,6 +50,17 @@ class FrameMetrics(Collector):
     def cache_asked(self, event: CacheAsked) -> None:
         """Count a look into the cache of results."""
         self._cache_asked[event.hit] += 1
+
+    def figures(self) -> FrameFigures:
+        """Give what was counted, but for the ages."""
+        # In this order for the same reason as at a scrape.
+        finished = self._finished.copy()
+        received = self._received
+        outcomes = Counter(dict.fromkeys(Outcome, 0))
+        for (outcome, _, _), count in finished.items():
+            outcomes[Outcome(outcome)] += count
+        stages = {stage: tally.counts() for stage, tally in self._stages.items()}
+        return FrameFigures(in_flight=received - outcomes.total(), outcomes=outcomes, stages=stages)
 
     def collect(self) -> Iterator[Metric]:
         """Make the samples of a scrape."""

@@ -1,7 +1,8 @@
 """Every metric of the server: with the modules `*_metrics`, the place that knows their names, and feeds them events."""
 
+import dataclasses
 import platform
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -14,6 +15,7 @@ from nasfeat_server.telemetry import events
 from nasfeat_server.telemetry.call_metrics import CallMetrics
 from nasfeat_server.telemetry.device_metrics import DeviceMetrics
 from nasfeat_server.telemetry.exposition import expose
+from nasfeat_server.telemetry.figures import DeviceFigures, FrameFigures
 from nasfeat_server.telemetry.frame_metrics import FrameMetrics
 from nasfeat_server.telemetry.gpu_metrics import GpuMetrics
 from nasfeat_server.telemetry.model_metrics import ModelMetrics
@@ -92,6 +94,17 @@ class PrometheusObserver:
         used.set_function(slots_in_use)
         cached = Gauge("nasfeat_cache_bytes", "Results kept for images that come again.", registry=self.registry)
         cached.set_function(cache_bytes)
+
+    def frames(self) -> FrameFigures:
+        """Give what was counted of images; from any thread."""
+        return self._frames.figures()
+
+    def devices(self) -> Sequence[DeviceFigures]:
+        """Give what was counted of devices; from any thread but the event loop's, as for an exposition."""
+        return [
+            dataclasses.replace(one, gpu=self._gpus.read(int(one.device[4:]))) if one.device.startswith("gpu:") else one
+            for one in self._devices.figures()
+        ]
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Give every metric in the format that a scraper's Accept header asks for, and its Content-Type.

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from prometheus_client.core import HistogramMetricFamily
 
+from nasfeat_server.telemetry.figures import Counts
+
 SCHEMA = 3
 """The number of native buckets to a doubling, as a power of two: 8 of them, each 9 % wider than the one before."""
 
@@ -101,6 +103,10 @@ class Tally:
         """Count `value`, which is 0 or more."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
+
+    def counts(self) -> Counts:
+        """Give what was counted."""
+        return Counts(bounds=self._bounds, counts=tuple(self._counts))
 
     def write(self, family: "HistogramFamily", labels: Sequence[str] = ()) -> None:
         """Add what was counted to `family`, under the values of its `labels`."""
