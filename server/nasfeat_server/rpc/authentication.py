@@ -1,9 +1,10 @@
 """Calls without a known token end before anything of them is read."""
 
 import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -33,6 +34,11 @@ def caller() -> Caller | None:
     return _caller.get()
 
 
+def act_for(who: Caller | None) -> None:
+    """Let what this task does from now on be `who`'s, as if it were a call of theirs."""
+    _caller.set(who)
+
+
 class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
     """Lets the calls of known tenants through, and health checks.
 
@@ -50,6 +56,8 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
         self._observer = observer
         self._logged_at = -_PAUSE_S
         self._unlogged = 0
+        # Browsers are asked on other threads than calls.
+        self._counting = threading.Lock()
 
     async def intercept_service(
         self,
@@ -62,30 +70,57 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
             return await continuation(handler_call_details)
         metadata = handler_call_details.invocation_metadata
         try:
-            found = self._tenants.identify([str(value) for key, value in metadata if key == "authorization"])
+            found = self._identify([str(value) for key, value in metadata if key == "authorization"])
         except UnauthenticatedError as error:
             return self._refusal(method, error)
         _caller.set(found)
         return await continuation(handler_call_details)
 
-    def _refusal(self, method: str, error: UnauthenticatedError) -> "grpc.RpcMethodHandler[Any, Any]":
-        self.failures[error.reason] += 1
+    def identify(self, authorizations: Sequence[str], *, method: str, peer: str) -> Caller:
+        """Find out whose a request is that is no call of gRPC, from any thread.
 
+        Args:
+            authorizations: the values of its `authorization`.
+            method: what it wants, for the log.
+            peer: where it comes from.
+
+        Raises:
+            UnauthenticatedError: nobody's who is known.
+        """
+        try:
+            return self._identify(authorizations)
+        except UnauthenticatedError as error:
+            self._note(method, peer, error)
+            raise
+
+    def _identify(self, authorizations: Sequence[str]) -> Caller:
+        try:
+            return self._tenants.identify(authorizations)
+        except UnauthenticatedError as error:
+            with self._counting:
+                self.failures[error.reason] += 1
+            raise
+
+    def _refusal(self, method: str, error: UnauthenticatedError) -> "grpc.RpcMethodHandler[Any, Any]":
         async def refuse(_: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+            self._count(method, error)
             self._note(method, context.peer(), error)
             await context.abort(status_of(error).code, str(error))
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _note(self, method: str, peer: str, error: UnauthenticatedError) -> None:
+    def _count(self, method: str, error: UnauthenticatedError) -> None:
         # Of the methods that there are alone: a label of anything that strangers send has no bound.
         service, _, name = method.removeprefix("/").rpartition("/")
         if service == _SERVICE.full_name and name in _SERVICE.methods_by_name:
             self._observer.observe(RequestFinished(method=name, code=status_of(error).code.name))
+
+    def _note(self, method: str, peer: str, error: UnauthenticatedError) -> None:
         now = time.monotonic()
-        if now - self._logged_at < _PAUSE_S:
-            self._unlogged += 1
-            return
-        others = f"; {self._unlogged} more since the line before" if self._unlogged else ""
+        with self._counting:
+            if now - self._logged_at < _PAUSE_S:
+                self._unlogged += 1
+                return
+            others = f"; {self._unlogged} more since the line before" if self._unlogged else ""
+            self._logged_at, self._unlogged = now, 0
         _log.warning("refused %r of %s: token %s%s", method, peer, error.reason, others)
-        self._logged_at, self._unlogged = now, 0

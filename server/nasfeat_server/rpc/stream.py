@@ -15,6 +15,7 @@ from nasfeat_server.rpc.backlog import Backlog
 from nasfeat_server.rpc.convert import StreamTerms, deadline_after
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob, write_result
+from nasfeat_server.rpc.live import LiveStream
 from nasfeat_server.rpc.payload import Received
 from nasfeat_server.scheduling.overload import OverloadPolicy
 from nasfeat_server.scheduling.windows import Window, WindowKeeper
@@ -56,6 +57,8 @@ class StreamSession:
         self._unanswered: dict[FrameJob, None] = {}
         self._lane = 0
         self._tasks = asyncio.TaskGroup()
+        self._opened_at = time.monotonic()
+        self._window: Window | None = None
         self._backlog: Backlog | None = None
         self._reader: asyncio.Task[None] | None = None
         self._reading = True
@@ -74,19 +77,18 @@ class StreamSession:
             NasfeatError: the stream was ended early; every frame that was taken in has been answered before.
         """
         terms = self._terms
-        window = self._windows.open(
+        window = self._window = self._windows.open(
             ceiling=terms.window,
             weight=terms.weight,
             announce=self._announce,
             adjustable=terms.overload is OverloadPolicy.BLOCK,
         )
         self._lane = self._path.dispatcher.open_lane(terms.weight, live=terms.overload is OverloadPolicy.LATEST_ONLY)
-        opened_at = time.monotonic()
         try:
             self._granted.options.window = window.size
             await self._send(feature_service_pb2.StreamFeaturesResponse(granted=self._granted))
             await self._answer_all(requests, window)
-            await self._write_summary(time.monotonic() - opened_at)
+            await self._write_summary(time.monotonic() - self._opened_at)
             if self._linger_s:
                 await asyncio.sleep(self._linger_s)
         finally:
@@ -110,6 +112,32 @@ class StreamSession:
             await self._write(window)
             if self._backlog:
                 admitting.cancel()
+
+    @property
+    def owner(self) -> str:
+        """Whose it is; "" if nobody has to say."""
+        return self._path.owner
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Orders streams: those with more frames in flight above others, of equals those opened later."""
+        return len(self._unanswered), self._opened_at
+
+    def live(self) -> LiveStream:
+        """Tell how it goes; from any thread, a frame late."""
+        priority = feature_service_pb2.Priority.Name(self._granted.options.priority)
+        return LiveStream(
+            stream_id=self._terms.stream_id,
+            tenant=self.owner,
+            version=self._granted.identity.version,
+            overload=self._terms.overload.value,
+            priority=priority.removeprefix("PRIORITY_").lower(),
+            window=self._window.size if self._window else 0,
+            in_flight=len(self._unanswered),
+            received=self._received,
+            outcomes=self._outcomes.copy(),
+            opened_at=self._opened_at,
+        )
 
     def stop_reading(self, why: NasfeatError, *, linger_s: float = 0.0) -> None:
         """End the stream with `why` once the frames in flight are answered, and `linger_s` after that."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from nasfeat.v1 import feature_service_pb2
+from nasfeat.v1 import feature_service_pb2, image_pb2
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import DeadlinePassedError, InvalidRequestError, OverloadedError
@@ -31,6 +31,28 @@ async def extract(
     """
     selection = select(request.outputs, request.top_k, description, limits)
     _check_count(len(request.images), selection, limits)
+    jobs = await answer(request.images, selection, path=path, weight=weight, limits=limits, timeout_s=timeout_s)
+    response = feature_service_pb2.ExtractFeaturesResponse()
+    for job in jobs:
+        write_result(response.results.add(), job)
+    return response
+
+
+async def answer(
+    images: Sequence[image_pb2.Image],
+    selection: Selection,
+    *,
+    path: FramePath,
+    weight: float,
+    limits: RequestLimits,
+    timeout_s: float | None,
+) -> Sequence[FrameJob]:
+    """Send `images` through the server side by side; gives them answered, each with what it has or why it has nothing.
+
+    Raises:
+        OverloadedError: none of them found room.
+        DeadlinePassedError: none of them can be ready in time.
+    """
     lane = path.dispatcher.open_lane(weight)
     deadline = convert.deadline_after(timeout_s)
     jobs = [
@@ -43,7 +65,7 @@ async def extract(
             selection=selection,
             deadline=deadline,
         )
-        for index, image in enumerate(request.images)
+        for index, image in enumerate(images)
     ]
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -55,10 +77,7 @@ async def extract(
     finally:
         path.abandon(jobs)
         path.dispatcher.close_lane(lane)
-    response = feature_service_pb2.ExtractFeaturesResponse()
-    for job in jobs:
-        write_result(response.results.add(), job)
-    return response
+    return jobs
 
 
 def _check_count(count: int, selection: Selection, limits: RequestLimits) -> None:

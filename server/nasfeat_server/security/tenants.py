@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,14 @@ class Caller:
             del tenant.streams[stop]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What one version of the file says; read by several threads, so that its parts must be of one version."""
+
+    table: TokenTable
+    tenants: Mapping[str, Tenant]
+
+
 class Tenants:
     """The tenants of a file, which is read again when it changes.
 
@@ -87,13 +95,12 @@ class Tenants:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._files = WatchedFiles((path,))
-        self._table = TokenTable(quotas={}, owners={})
-        self._tenants: dict[str, Tenant] = {}
+        self._known = _Known(table=TokenTable(quotas={}, owners={}), tenants={})
 
     @property
     def known(self) -> tuple[Tenant, ...]:
         """All of them."""
-        return tuple(self._tenants.values())
+        return tuple(self._known.tenants.values())
 
     def load(self) -> None:
         """Read the file for the first time.
@@ -110,12 +117,14 @@ class Tenants:
         """Read the file again if it has changed; one that is broken changes nothing, and the log says why."""
         try:
             if self._adopt(self._files.read_if_changed()):
-                _log.info("tokens: %d of %d tenants from %s", len(self._table.owners), len(self.known), self._path)
+                _log.info(
+                    "tokens: %d of %d tenants from %s", len(self._known.table.owners), len(self.known), self._path
+                )
         except (OSError, ConfigurationError) as error:
             _log.error("tokens: those known before stay in force, since %s is broken: %s", self._path, error)
 
     def identify(self, authorizations: Sequence[str]) -> Caller:
-        """Find out whose a call is.
+        """Find out whose a call is; from any thread.
 
         Args:
             authorizations: the values of the call's `authorization`.
@@ -128,18 +137,20 @@ class Tenants:
         scheme, _, token = authorizations[0].partition(" ")
         if len(authorizations) > 1 or scheme.lower() != _SCHEME or not token:
             raise UnauthenticatedError("`authorization` is not one `Bearer TOKEN`", reason="malformed")
-        digest = self._table.find(token.strip())
+        known = self._known
+        digest = known.table.find(token.strip())
         if digest is None:
             raise UnauthenticatedError("the token is not known here", reason="unknown")
-        return Caller(tenant=self._tenants[self._table.owners[digest]], digest=digest)
+        return Caller(tenant=known.tenants[known.table.owners[digest]], digest=digest)
 
     def _adopt(self, contents: tuple[bytes, ...] | None) -> bool:
         if contents is None:
             return False
-        table = self._table = parse_tokens(contents[0])
-        for name, tenant in self._tenants.items():
+        table, before = parse_tokens(contents[0]), self._known.tenants
+        tenants = {name: before.get(name) or Tenant(name, quota) for name, quota in table.quotas.items()}
+        self._known = _Known(table=table, tenants=tenants)
+        for name, tenant in before.items():
             tenant.end_revoked(table)
             # One that is gone is done with what it has under way, and at once.
             tenant.change(table.quotas.get(name, Quota()))
-        self._tenants = {name: self._tenants.get(name) or Tenant(name, quota) for name, quota in table.quotas.items()}
         return True

@@ -1,0 +1,35 @@
+"""What is to be told of a stream while it is open."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nasfeat_server.telemetry.events import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveStream:
+    """An open stream at one moment.
+
+    Attributes:
+        stream_id: its name, which may be of the client's choice.
+        tenant: whose; "" if nobody has to say.
+        version: the operator's name for the weights that it has.
+        overload: what becomes of its frames when they come too fast.
+        priority: "low", "normal" or "high".
+        window: frames that may be in flight.
+        in_flight: frames read and not yet answered.
+        received: frames read.
+        outcomes: frames answered, by how.
+        opened_at: on the monotonic clock.
+    """
+
+    stream_id: str
+    tenant: str
+    version: str
+    overload: str
+    priority: str
+    window: int
+    in_flight: int
+    received: int
+    outcomes: Mapping[Outcome, int]
+    opened_at: float
