@@ -98,6 +98,11 @@ class Generation:
         """Show which weights these are."""
         return f"<Generation {self.config.model_version} of {self.config.weights}>"
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it has served, or still does."""
+        return self.loaded.done() and not self.loaded.cancelled() and not self.loaded.exception()
+
     def is_warm(self, device: str) -> bool:
         """Whether the replica of `device` takes work."""
         return self._fleet is not None and self._fleet.is_warm(device)

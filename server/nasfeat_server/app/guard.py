@@ -10,7 +10,7 @@ from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.credentials import ServerCredentials, server_credentials
 from nasfeat_server.security import privileges
 from nasfeat_server.security.certificates import Certificate, TlsFiles
-from nasfeat_server.security.check import is_reachable, readable_by_all, root_at_large
+from nasfeat_server.security.check import readable_by_all, root_at_large
 from nasfeat_server.security.tenants import Tenants
 from nasfeat_server.telemetry.events import Observer
 from nasfeat_server.telemetry.security_metrics import SecurityState, TenantState
@@ -58,7 +58,7 @@ class Guard:
             if self._security.tls_key and (complaint := readable_by_all(self._security.tls_key)):
                 _log.warning("%s", complaint)
             self.credentials = server_credentials(self._certificate)
-        elif is_reachable(self._config.listen):
+        elif not self._config.listen.is_loopback:
             with_tokens = ", the tokens too" if self._tenants else ""
             _log.warning("no TLS: everything travels in the clear%s, unless a proxy sees to it", with_tokens)
         if self._tenants:

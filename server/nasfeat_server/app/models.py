@@ -69,13 +69,13 @@ class Models:
         return any(self.is_warm(device) for device in self._config.devices)
 
     def state(self) -> ServerState:
-        """Say what is served, and what is under way."""
+        """Say what is served, and what is under way; from any thread, a moment late."""
         labelled = tuple(self._labelled())
         known = [self._loading, *(version.generation for version in labelled)]
         models = [self._state(version.generation, version.served.label) for version in labelled]
-        models += [
-            self._state(generation, "retiring") for generation in self._lives.values() if generation not in known
-        ]
+        # Copied at once: another thread may ask.
+        others = [generation for generation in tuple(self._lives.values()) if generation not in known]
+        models += [self._state(generation, "retiring") for generation in others if generation.is_loaded]
         loading = self._loading.config.model_version if self._loading else ""
         return ServerState(models=tuple(models), loading=loading, ready=self.any_warm)
 

@@ -15,6 +15,7 @@ from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.models import Models
 from nasfeat_server.app.tracing import tracing_of
 from nasfeat_server.app.waiting import refusals_alone, unless
+from nasfeat_server.app.web import Web
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine.devices import place
 from nasfeat_server.imaging.framing import Framing
@@ -54,9 +55,11 @@ class App:
         self.models: Models | None = None
         self.ready = asyncio.Event()
         self._metrics = PrometheusObserver()
-        self._tracing = tracing_of(config.tracing)
-        self._observer = Fanout(self._metrics, RejectionLog(), *((self._tracing,) if self._tracing else ()))
         self._catalog = Catalog()
+        self._web = Web(config, self._catalog, self._metrics)
+        self._tracing = tracing_of(config.tracing)
+        tracing = (self._tracing,) if self._tracing else ()
+        self._observer = Fanout(self._metrics, RejectionLog(), self._web.refusals, *tracing)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then finish what is in flight.
@@ -71,7 +74,6 @@ class App:
             guard = Guard(config, self._observer)
             guard.load()
             self._metrics.registry.register(SecurityMetrics(guard.state))
-            self.metrics = stack.enter_context(MetricsServer(config.metrics, self._metrics.exposition)).endpoint
             rpc = RpcServer(
                 listen=config.listen,
                 limits=config.limits,
@@ -82,6 +84,8 @@ class App:
                 tracer=self._tracing,
             )
             stack.push_async_callback(rpc.stop, 0)
+            handler = self._web.handler(guard, rpc, lambda: self.models.state().models if self.models else ())
+            self.metrics = stack.enter_context(MetricsServer(config.metrics, handler)).endpoint
             self.listening = rpc.bind()
             guard.give_up_rights()
             if self._tracing:
@@ -92,6 +96,7 @@ class App:
                 async with refusals_alone(), asyncio.TaskGroup() as tasks:
                     models = self.models = Models(config, common, self._catalog, tasks)
                     self._watch(models, common, rpc)
+                    self._web.desk.open(tasks)
                     parts = (_report_health(changed, models, rpc), guard.run())
                     background = [tasks.create_task(part) for part in parts]
                     await self._serve(models, rpc, stop)
@@ -138,12 +143,16 @@ class App:
     async def _answer(self, rpc: RpcServer, servicer: FeatureServicer, served: Served, stop: asyncio.Event) -> None:
         await rpc.start(servicer)
         self.ready.set()
+        if self._web.has_page:
+            _log.info("the status page is http://%s/", self.metrics)
         _log.info("serving %s on %s, metrics on %s", served.description.name, self.listening, self.metrics)
         await stop.wait()
         _log.info("stopping: no new work, up to %g s for what is in flight", self.config.grace_s)
         rpc.stop_serving()
         servicer.drain()
-        await rpc.stop(self.config.grace_s)
+        async with asyncio.TaskGroup() as ending:
+            for end in (rpc.stop, self._web.desk.close):
+                ending.create_task(end(self.config.grace_s))
 
 
 async def _report_health(changed: asyncio.Event, models: Models, rpc: RpcServer) -> None:

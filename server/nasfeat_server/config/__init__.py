@@ -4,6 +4,15 @@ from nasfeat_server.config.endpoint import Endpoint
 from nasfeat_server.config.limits import ConnectionLimits, RequestLimits
 from nasfeat_server.config.security import SecurityConfig
 from nasfeat_server.config.server import ServerConfig
+from nasfeat_server.config.status import StatusPage
 from nasfeat_server.config.tracing import TracingConfig
 
-__all__ = ["ConnectionLimits", "Endpoint", "RequestLimits", "SecurityConfig", "ServerConfig", "TracingConfig"]
+__all__ = [
+    "ConnectionLimits",
+    "Endpoint",
+    "RequestLimits",
+    "SecurityConfig",
+    "ServerConfig",
+    "StatusPage",
+    "TracingConfig",
+]

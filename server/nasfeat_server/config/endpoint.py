@@ -1,5 +1,6 @@
 """Addresses."""
 
+import ipaddress
 from dataclasses import dataclass
 
 from nasfeat_server.errors import ConfigurationError
@@ -23,6 +24,16 @@ class Endpoint:
         if not (colon and host and port.isdecimal() and int(port) < 2**16):
             raise ConfigurationError(f"{text!r} is not HOST:PORT with a port of 0 to 65535")
         return cls(host=host.strip("[]"), port=int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it; of the name of a machine nobody knows."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         """Give "HOST:PORT" back."""

@@ -7,6 +7,7 @@ from nasfeat_server.config.checks import refuse
 from nasfeat_server.config.endpoint import Endpoint
 from nasfeat_server.config.limits import MIB, ConnectionLimits, RequestLimits
 from nasfeat_server.config.security import SecurityConfig
+from nasfeat_server.config.status import StatusPage
 from nasfeat_server.config.tracing import TracingConfig
 
 _LISTEN = Endpoint(host="127.0.0.1", port=50051)
@@ -34,6 +35,7 @@ class ServerConfig:
         devices: names like "cpu:0" and "gpu:1"; one replica each.
         listen: where gRPC is served.
         metrics: where Prometheus metrics are served over HTTP.
+        status_page: what browsers get there.
         max_batch_size: the largest batch, a power of two.
         slots: places of the arena: images decoded and not yet computed, over all streams.
         limits: what a request may ask for.
@@ -66,6 +68,7 @@ class ServerConfig:
     devices: tuple[str, ...] = ("cpu:0",)
     listen: Endpoint = _LISTEN
     metrics: Endpoint = _METRICS
+    status_page: StatusPage = StatusPage.AUTO
     max_batch_size: int = 4
     slots: int = 64
     limits: RequestLimits = field(default_factory=RequestLimits)

@@ -2,12 +2,11 @@
 
 import datetime as dt
 import functools
-import ipaddress
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nasfeat_server.config import Endpoint, SecurityConfig, ServerConfig
+from nasfeat_server.config import SecurityConfig, ServerConfig
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.security import privileges
 from nasfeat_server.security.certificates import Certificate, TlsFiles, expiry_warning
@@ -32,24 +31,13 @@ def root_at_large(config: ServerConfig) -> str | None:
     if not privileges.is_root() or config.security.user or config.security.allow_root:
         return None
     endpoints = {"gRPC": config.listen, "metrics": config.metrics}
-    reachable = [f"{name} on {endpoint}" for name, endpoint in endpoints.items() if is_reachable(endpoint)]
+    reachable = [f"{name} on {endpoint}" for name, endpoint in endpoints.items() if not endpoint.is_loopback]
     if not reachable:
         return None
     return (
         f"root would serve other machines ({', '.join(reachable)}): start it as another user, name one with "
         "--user, or say --allow-root"
     )
-
-
-def is_reachable(endpoint: Endpoint) -> bool:
-    """Tell whether other machines may reach an address."""
-    if endpoint.host == "localhost":
-        return False
-    try:
-        return not ipaddress.ip_address(endpoint.host).is_loopback
-    except ValueError:
-        # The name of a machine.
-        return True
 
 
 def readable_by_all(key: Path) -> str | None:

@@ -6,7 +6,14 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from nasfeat_server.cli.settings.engine import device_names
-from nasfeat_server.config import ConnectionLimits, RequestLimits, SecurityConfig, ServerConfig, TracingConfig
+from nasfeat_server.config import (
+    ConnectionLimits,
+    RequestLimits,
+    SecurityConfig,
+    ServerConfig,
+    StatusPage,
+    TracingConfig,
+)
 from nasfeat_server.errors import InvalidSettingsError
 
 _MIB = 2**20
@@ -33,6 +40,7 @@ def server_config(
     hang: float,
     outage: float,
     cache_mib: int,
+    status_page: str,
     **options: Any,
 ) -> ServerConfig:
     """Make the configuration.
@@ -64,6 +72,7 @@ def server_config(
             hang_s=hang,
             outage_s=outage,
             cache_bytes=cache_mib * _MIB,
+            status_page=StatusPage(status_page),
             **options,
         ),
     )

@@ -3,7 +3,7 @@
 import click
 
 from nasfeat_server.cli.settings.option import EndpointType, Options, setting
-from nasfeat_server.config import ServerConfig
+from nasfeat_server.config import ServerConfig, StatusPage
 from nasfeat_server.telemetry.logging import FORMATS, LEVELS
 
 _DEFAULTS = ServerConfig()
@@ -17,6 +17,14 @@ TELEMETRY: Options = (
         default=str(_DEFAULTS.metrics),
         metavar="HOST:PORT",
         help="Where Prometheus scrapes.",
+    ),
+    setting(
+        _SECTION,
+        "--status-page",
+        type=click.Choice([page.value for page in StatusPage]),
+        default=_DEFAULTS.status_page.value,
+        help="What browsers get at the address of the metrics: nothing; streams, queue, devices, latencies and errors; "
+        "or also a panel to try pictures in. `auto`: `try` on a loopback address, else `off`.",
     ),
     setting(
         _SECTION,
