@@ -49,7 +49,7 @@ soak: $(VENV)/for-test ## Load a whole server for minutes, kill what can be kill
 	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 observe: $(VENV)/for-test ## Ask a real Prometheus every query of dashboard, rules and runbooks, under load (OBSERVE_ARGS="--help")
-	@scripts/install_system_tools.sh prometheus
+	@scripts/install_system_tools.sh prometheus chromium
 	@$(BIN)/python -m tests.observe $(OBSERVE_ARGS)
 
 lint: $(VENV)/for-dev ## Check style and formatting, and who may import whom

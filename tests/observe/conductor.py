@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from tests.observe import prometheus
 from tests.observe.anatomy import named
-from tests.observe.credentials import make_credentials
+from tests.observe.credentials import CAMERAS, Credentials, make_credentials
 from tests.observe.expected import ABSENT, NATIVE, UNSEEN
 from tests.observe.judge import Judge, Judged, Span
 from tests.observe.load import Load
@@ -76,7 +76,7 @@ async def observe(options: Options, say: Callable[[str], None]) -> Sequence[Judg
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(load.run())
             tasks.create_task(_befall(server, control, options.seconds))
-            tasks.create_task(_picture(server.metrics, folder / "status.png", options.seconds / 2, say))
+            tasks.create_task(_picture(server.metrics, credentials, folder / "status.png", options.seconds / 2, say))
         say(f"{load.results} results; now the queries")
         # What was counted last has been scraped, and the rules have seen it.
         await asyncio.sleep(3 * prometheus.SCRAPE_INTERVAL_S)
@@ -89,10 +89,12 @@ async def observe(options: Options, say: Callable[[str], None]) -> Sequence[Judg
         ]
 
 
-async def _picture(address: str, path: Path, after_s: float, say: Callable[[str], None]) -> None:
-    """Take a picture of the status page, amid the load."""
+async def _picture(
+    address: str, credentials: Credentials, path: Path, after_s: float, say: Callable[[str], None]
+) -> None:
+    """Take a picture of the status page as a tenant sees it, amid the load."""
     await asyncio.sleep(after_s)
-    say(await take_picture(f"http://{address}/", path))
+    say(await take_picture(f"http://{address}/", path, token=credentials.tokens[CAMERAS]))
 
 
 async def _until_up(asked: Prometheus) -> None:

@@ -1,62 +1,48 @@
-"""A picture of a page, as a browser shows it."""
+"""A picture of the status page, as a browser shows it."""
 
-import asyncio
-import contextlib
 import shutil
-import tempfile
-import urllib.request
 from pathlib import Path
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_WITHIN_S = 60.0
-_OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",  # It runs as root in containers, and sees one page of ours.
-    "--disable-gpu",
-    "--hide-scrollbars",
-    "--window-size=1280,1600",
-    "--timeout=4000",  # Milliseconds until the picture: a page that asks the server every second has something to show.
-)
+from playwright.async_api import Error, Page, async_playwright
+
+_LOOKS = 6
+_WITHIN_MS = 60_000
 
 
-async def take_picture(url: str, path: Path) -> str:
-    """Take a picture of the page at `url` with a headless Chromium; returns what came of it, in a line.
+async def take_picture(url: str, path: Path, *, token: str = "") -> str:
+    """Take a picture of the status page at `url` once it has had something to show; returns what came of it.
+
+    Args:
+        url: where it is.
+        path: where the picture goes.
+        token: what the page is given if it asks for one.
 
     Raises:
-        RuntimeError: there is a page and a browser, and no picture came of them.
+        RuntimeError: there is no browser, no such page, or it shows nothing.
     """
-    if not await asyncio.to_thread(_is_page, url):
-        return f"no picture: there is no page at {url}"
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if not browser:
-        return "no picture: Chromium is not installed: scripts/install_system_tools.sh chromium"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        printed = await _run(browser, *_OPTIONS, f"--user-data-dir={profile}", f"--screenshot={path}", url)
-    if not await asyncio.to_thread(path.is_file):
-        raise RuntimeError(f"{browser} took no picture of {url}: {printed[-500:]}")
+    program = shutil.which("chromium")
+    if not program:
+        raise RuntimeError("Chromium is not installed: scripts/install_system_tools.sh chromium")
+    try:
+        async with async_playwright() as playwright:
+            # It may run as root in a container, and sees one page of ours.
+            browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            try:
+                await _take(await browser.new_page(viewport={"width": 1280, "height": 1000}), url, path, token)
+            finally:
+                await browser.close()
+    except Error as error:
+        raise RuntimeError(f"no picture of {url}: {error}") from error
     return f"a picture of {url} is in {path}"
 
 
-async def _run(*command: str) -> str:
-    """Run a program for so long at most; give what it printed, or nothing if it had to be killed."""
-    child = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WITHIN_S):
-                printed, _ = await child.communicate()
-                return printed.decode(errors="replace")
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
-    return ""
-
-
-def _is_page(url: str) -> bool:
-    with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310 - of our own server
-        return bool(reply.headers.get_content_type() == "text/html")
+async def _take(page: Page, url: str, path: Path, token: str) -> None:
+    page.set_default_timeout(_WITHIN_MS)
+    await page.goto(url)
+    if token:
+        await page.locator("#token").fill(token)
+        await page.keyboard.press("Enter")
+    await page.locator("#devices h3").first.wait_for()
+    for _ in range(_LOOKS):
+        await page.wait_for_event("response", lambda reply: reply.url.endswith("/status.json"))
+    await page.screenshot(path=path, full_page=True)
