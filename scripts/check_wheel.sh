@@ -22,6 +22,11 @@ expect_hint() {
 echo "Building the wheel ..."
 "$python" -m build --wheel --outdir "$work/dist" . >"$work/build.log" 2>&1 || fail "build failed: $(tail -20 "$work/build.log")"
 
+packed=$("$python" -m zipfile -l "$work"/dist/nasfeat-*.whl)
+for asset in server/nasfeat_server/status/assets/*; do
+  [[ $packed == *"${asset#server/} "* ]] || fail "the wheel lacks $asset"
+done
+
 echo "Installing it into an empty environment ..."
 "$python" -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check "$work"/dist/nasfeat-*.whl
