@@ -77,6 +77,7 @@ def _wait(server: Server, console: Console, command: str) -> None:
     with console.status("waiting until it is ready") as status:
         server.wait_ready(lambda line: status.update(f"[dim]{line[-100:].replace('[', '(')}[/dim]"))
     console.print(f"Ready on {server.target}; metrics on {server.metrics}", highlight=False)
+    console.print(f"While this runs, a browser shows what the server does: {server.status_page}", highlight=False)
 
 
 def _show(server: Server, options: argparse.Namespace, console: Console, why_random: str) -> None:

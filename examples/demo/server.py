@@ -37,13 +37,15 @@ class Server:
 
     Attributes:
         target: where its gRPC is.
-        metrics: the address of its metrics page.
+        metrics: the address of its metrics.
+        status_page: the address of what browsers are shown.
         log: the file that it writes to.
         process: the process.
     """
 
     target: str
     metrics: str
+    status_page: str
     log: Path
     process: subprocess.Popen[bytes]
 
@@ -78,9 +80,8 @@ def started(arguments: Sequence[str], log: Path) -> Iterator[Server]:
     listen = ("--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}")
     with log.open("wb") as output:
         process = _start((str(program), *arguments, *listen), output)
-    server = Server(
-        target=f"127.0.0.1:{port}", metrics=f"http://127.0.0.1:{metrics_port}/metrics", log=log, process=process
-    )
+    page = f"http://127.0.0.1:{metrics_port}/"
+    server = Server(target=f"127.0.0.1:{port}", metrics=f"{page}metrics", status_page=page, log=log, process=process)
     try:
         yield server
     finally:
