@@ -2,10 +2,13 @@
 
 import pytest
 
-from nasfeat.v1 import image_pb2
+from nasfeat.v1 import feature_service_pb2, image_pb2
+from nasfeat_server.config import RequestLimits
+from nasfeat_server.engine.fake import describe
 from nasfeat_server.errors import InvalidImageError
 from nasfeat_server.imaging.types import ColorMatrix, ColorRange, RawPixels
-from nasfeat_server.rpc.convert import image_source
+from nasfeat_server.network.spec import VARIANTS
+from nasfeat_server.rpc.convert import image_source, stream_terms
 
 
 def raw(**fields: int) -> image_pb2.Image:
@@ -36,3 +39,12 @@ def test_unknown_colours_are_not_guessed(name: str) -> None:
     """A newer client's matrix is refused and not taken for another."""
     with pytest.raises(InvalidImageError, match="99 is unknown"):
         image_source(raw(**{name: 99}))
+
+
+@pytest.mark.parametrize(("seconds", "nanos", "expected_s"), [(1, 500_000_000, 1.5), (2**62, 0, 2.0**62)])
+def test_a_deadline_may_be_as_long_as_the_wire_can_say(seconds: int, nanos: int, expected_s: float) -> None:
+    """One of more years than Python's own durations hold is no error of the server's."""
+    options = feature_service_pb2.StreamOptions()
+    options.frame_deadline.seconds, options.frame_deadline.nanos = seconds, nanos
+    terms = stream_terms(options, describe(VARIANTS["cifar"], "random:0"), RequestLimits())
+    assert terms.frame_deadline_s == expected_s

@@ -125,7 +125,9 @@ def stream_terms(
     priority = options.priority or feature_service_pb2.PRIORITY_NORMAL
     if priority not in _WEIGHTS_OF_PRIORITIES:
         raise InvalidRequestError(f"priority {priority} is not one of LOW, NORMAL and HIGH")
-    deadline_s = options.frame_deadline.ToTimedelta().total_seconds() if options.HasField("frame_deadline") else None
+    # Not as a timedelta: what a message may say goes beyond what one can hold.
+    deadline = options.frame_deadline if options.HasField("frame_deadline") else None
+    deadline_s = None if deadline is None else deadline.seconds + deadline.nanos / 1e9
     if deadline_s is not None and deadline_s <= 0:
         raise InvalidRequestError(f"a frame deadline of {deadline_s:g} s is not over 0 s")
     window = _window(options.window, selection.nbytes, limits)
