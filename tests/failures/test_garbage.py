@@ -11,7 +11,7 @@ import pytest
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from programs import FAKE, RunningServer, server
-from serving import frame, metric, opening, pixels, running
+from serving import frame, metric, next_result, opening, pixels, running
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _SERVICE = "/nasfeat.v1.FeatureService"
@@ -129,6 +129,31 @@ async def test_a_malformed_message_is_the_callers_mistake(caplog: pytest.LogCapt
     told = [record.getMessage() for record in caplog.records if record.name.endswith("rejections")]
     assert [line.partition(":")[0] for line in told] == ["ExtractFeatures", "StreamFeatures"]
     assert all("InvalidRequest: " in line and "cannot be parsed" in line for line in told)
+
+
+async def test_a_message_of_nothing_but_fields_is_not_parsed() -> None:
+    """Row 29: parsed it would take fifty times its size; a call with it is refused, and the next one answered."""
+    async with running() as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
+        unary: Any = channel.unary_unary(f"{_SERVICE}/ExtractFeatures")
+        with pytest.raises(grpc.aio.AioRpcError, match="over 32768 fields") as caught:
+            await unary(b"\x0a\x00" * 2**22)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        request = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(1)])
+        assert await unary(request.SerializeToString())
+
+
+async def test_a_deadline_in_an_age_is_one() -> None:
+    """Row 29: the longest that the wire can say; the frame is answered, and nothing is the server's fault."""
+    async with running() as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
+        call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
+        request = opening()
+        request.options.frame_deadline.seconds = 2**63 - 1
+        await call.write(request)
+        await call.write(frame(1))
+        result = await next_result(call)
+        assert result
+        assert result.HasField("features")
+        call.cancel()
 
 
 async def test_malformed_messages_leave_no_tracebacks(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,9 +12,11 @@ from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 
-from nasfeat_server.rpc import tracing
+from nasfeat_server.rpc import tracing, wire
 from nasfeat_server.telemetry.events import Observer, Refused
 
 
@@ -48,14 +50,23 @@ class MalformedInterceptor(grpc.aio.ServerInterceptor):
         parse = handler.request_deserializer if handler else None
         if not handler or not parse:
             return handler
+        kind = _kind_of(handler_call_details.method)
         if handler.request_streaming:
-            return _with(handler, _parser(parse, lambda _: parse(b"")), lambda behavior: behavior)
+            return _with(handler, _parser(parse, kind, lambda _: parse(b"")), lambda behavior: behavior)
         refuse = functools.partial(_refuse_malformed, handler_call_details.method.rpartition("/")[2], self._observer)
-        return _with(handler, _parser(parse, _Malformed), functools.partial(_checked, refuse))
+        return _with(handler, _parser(parse, kind, _Malformed), functools.partial(_checked, refuse))
 
 
-def _parser(parse: Callable[[bytes], Any], instead: Callable[[str], Any]) -> Callable[[bytes], Any]:
+def _kind_of(method: str) -> Descriptor:
+    """Give the kind of message that a method takes which has a handler."""
+    name = method.removeprefix("/").replace("/", ".")
+    return descriptor_pool.Default().FindMethodByName(name).input_type
+
+
+def _parser(parse: Callable[[bytes], Any], kind: Descriptor, instead: Callable[[str], Any]) -> Callable[[bytes], Any]:
     def parsed(message: bytes) -> Any:
+        if problem := wire.excess(message, kind):
+            return instead(problem)
         try:
             return parse(message)
         except DecodeError as error:

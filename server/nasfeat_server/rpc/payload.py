@@ -1,12 +1,12 @@
 """Raw frames without copies: their pixels are read where gRPC left them.
 
 protobuf copies the bytes of a field when it parses a message, and again when they are read. Of a raw frame that is
-nearly all of it, twice, on the event loop. Here the pixels are cut out of the message before it is parsed
-(https://protobuf.dev/programming-guides/encoding), if it is of the form that encoders write; every other message is
-protobuf's alone.
+nearly all of it, twice, on the event loop. Here the pixels are cut out of the message before it is parsed, if it is of
+the form that encoders write; every other message is protobuf's alone.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import grpc
@@ -15,17 +15,18 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 
 from nasfeat.v1 import feature_service_pb2, image_pb2
+from nasfeat_server.rpc import wire
 
 _Request = feature_service_pb2.StreamFeaturesRequest
 _METHOD = "/nasfeat.v1.FeatureService/StreamFeatures"
 
-# Below this a copy costs less than looking.
-_SMALLEST = 2**16
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+# Of one message, and frames of a batch: one with more is odd, and looking at it would cost more than a copy.
+_MOST_FIELDS = 64
+_MOST_FRAMES = 4096
 
 
 def _tag(descriptor: Descriptor, name: str) -> int:
-    return descriptor.fields_by_name[name].number << 3 | _LENGTH
+    return descriptor.fields_by_name[name].number << 3 | wire.LENGTH
 
 
 _FRAME = _tag(_Request.DESCRIPTOR, "frame")
@@ -55,8 +56,10 @@ class Received(NamedTuple):
 
 def receive(message: bytes) -> Received:
     """Parse a message of a stream; what is none is told by `problem`."""
-    cut = _cut(message) if len(message) >= _SMALLEST else None
+    cut = _cut(message) if len(message) >= wire.LARGE else None
     rest, pixels = cut or (message, ())
+    if problem := wire.excess(rest, _Request.DESCRIPTOR):
+        return Received(_Request(), (), f"a message cannot be parsed: {problem}")
     try:
         return Received(_Request.FromString(rest), pixels)
     except DecodeError as error:
@@ -83,31 +86,33 @@ class ReceiveInterceptor(grpc.aio.ServerInterceptor):
 def _cut(message: bytes) -> tuple[bytes, list[memoryview | None]] | None:
     """Give the message without the pixels, and those; None if it is not of the form that encoders write."""
     try:
-        _, tag, start, end = next(_fields(message, 0, len(message)))
         # Of several kinds of content the last would count.
-        alone = end == len(message)
-        if alone and tag == _FRAME:
+        ((_, tag, start, end),) = itertools.islice(wire.fields(message, 0, len(message)), 2)
+        if tag == _FRAME:
             rest, pixels = _emptied(message, start, end)
             return _field(tag, rest), [pixels]
-        if alone and tag == _FRAMES:
+        if tag == _FRAMES:
             rest, cut = _emptied_batch(message, start, end)
             return _field(tag, rest), cut
-    except (IndexError, _OddFormError):
+    except (ValueError, wire.MalformedError, _OddFormError):
         pass
     return None
 
 
 def _emptied_batch(message: bytes, start: int, end: int) -> tuple[bytes, list[memoryview | None]]:
     """Give the content of a batch without the pixels of its frames, and those."""
-    rest, cut = b"", []
-    for began, tag, content, content_end in _fields(message, start, end):
+    rest: list[bytes] = []
+    cut = []
+    for began, tag, content, content_end in wire.fields(message, start, end):
+        if len(rest) >= _MOST_FRAMES or tag & 7 == wire.GROUP:
+            raise _OddFormError
         if tag == _FRAMES_FRAME:
             frame, pixels = _emptied(message, content, content_end)
-            rest += _field(tag, frame)
+            rest.append(_field(tag, frame))
             cut.append(pixels)
         else:
-            rest += message[began:content_end]
-    return rest, cut
+            rest.append(message[began:content_end])
+    return b"".join(rest), cut
 
 
 def _emptied(message: bytes, start: int, end: int) -> tuple[bytes, memoryview | None]:
@@ -130,7 +135,7 @@ def _emptied(message: bytes, start: int, end: int) -> tuple[bytes, memoryview | 
 
 
 def _field(tag: int, content: bytes) -> bytes:
-    return bytes((tag,)) + _varint_of(len(content)) + content
+    return bytes((tag,)) + wire.varint_of(len(content)) + content
 
 
 class _OddFormError(Exception):
@@ -142,57 +147,16 @@ def _only(message: bytes, start: int, end: int, wanted: int) -> tuple[int, int, 
 
     Raises:
         _OddFormError: there are several, or something strange.
-        IndexError: the message ends too early.
+        MalformedError: the message ends too early, or is none.
     """
     found = None
-    for began, tag, content, content_end in _fields(message, start, end):
+    for number, (began, tag, content, content_end) in enumerate(wire.fields(message, start, end)):
+        if number >= _MOST_FIELDS:
+            raise _OddFormError
+        if tag & 7 == wire.GROUP:
+            raise _OddFormError
         if tag == wanted:
             if found:
                 raise _OddFormError
             found = began, content, content_end
     return found
-
-
-def _fields(message: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Give each field between two places: where it begins, its tag, and its content; see `_only`."""
-    while at < end:
-        began, tag = at, message[at]
-        at += 1
-        kind = tag & 7
-        # Fields over 15 have longer tags; ours have none.
-        if tag >= 128:
-            raise _OddFormError
-        content = at
-        if kind == _VARINT:
-            _, at = _varint(message, at)
-        elif kind == _LENGTH:
-            length, content = _varint(message, at)
-            at = content + length
-        elif kind in (_FIXED32, _FIXED64):
-            at += 4 if kind == _FIXED32 else 8
-        else:
-            raise _OddFormError
-        if at > end:
-            raise _OddFormError
-        yield began, tag, content, at
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte, the lowest first; gives it and where it ends."""
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-
-
-def _varint_of(value: int) -> bytes:
-    digits = bytearray()
-    while value > 127:
-        digits.append(value & 127 | 128)
-        value >>= 7
-    digits.append(value)
-    return bytes(digits)
