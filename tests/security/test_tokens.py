@@ -74,7 +74,12 @@ def test_every_hash_is_compared_in_constant_time(asked: str, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("tenants = ", "it is not TOML"),
+        ("tenants = ", "it cannot be read as TOML"),
+        ("a = " + "[" * 5000, "cannot be read as TOML: over 16 levels"),
+        ("[tenants.a]\nburst" + ".x" * 20 + " = 1", "within each other to over 16 levels"),
+        ("[tenants.a]\nmax_streams = " + "9" * 5000, "cannot be read as TOML"),
+        ("[tenants.a]\nframes_per_second = 1" + "0" * 400, "a whole number of more than 64 bits"),
+        ("[tenants.a]\nmax_streams = 0x" + "f" * 5000, "a whole number of more than 64 bits"),
         ("", r"there is no tenant: a table \[tenants.NAME\]"),
         ("tenants = 3", "there is no tenant"),
         ("[tenant.a]", r"tenant is no part of it; there is \[tenants.NAME\] alone"),

@@ -9,11 +9,11 @@ import hmac
 import math
 import re
 import secrets
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from nasfeat_server.config.toml import parse_toml
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.scheduling.quota import Rate
 
@@ -97,10 +97,7 @@ def parse_tokens(content: bytes) -> TokenTable:
     Raises:
         ConfigurationError: names everything that is wrong with it.
     """
-    try:
-        told = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"it is not TOML: {error}") from error
+    told = parse_toml(content)
     tenants = told.pop("tenants", {})
     wrong = [f"{name} is no part of it; there is [tenants.NAME] alone" for name in told]
     if not isinstance(tenants, dict) or not tenants:

@@ -1,12 +1,13 @@
 """The TOML file with settings: a table for each section, a key for each flag."""
 
 import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nasfeat_server.cli.settings.option import Setting
+from nasfeat_server.config.toml import parse_toml
+from nasfeat_server.errors import ConfigurationError
 
 # What a value of TOML may be for an option of a kind; a whole number is a number too.
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -26,9 +27,11 @@ def read_file(path: Path, settings: Sequence[Setting]) -> tuple[dict[str, Any], 
         The values by the options' names, and what is wrong with the file, all of it.
     """
     try:
-        document = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        return {}, [f"{path} cannot be read as TOML: {error}"]
+        document = parse_toml(path.read_bytes())
+    except OSError as error:
+        return {}, [f"{path} cannot be read: {error}"]
+    except ConfigurationError as error:
+        return {}, [f"{path}: {error}"]
     known = {(setting.section, setting.key): setting for setting in settings}
     values: dict[str, Any] = {}
     problems: list[str] = []
