@@ -145,3 +145,10 @@ def _from_text(families: Any) -> dict[tuple[str, frozenset[tuple[str, str]]], fl
 
 def _bound(name: str, value: str) -> str:
     return str(float(value)) if name == "le" and value != "+Inf" else value
+
+
+def test_a_version_that_is_none_is_passed_over() -> None:
+    """Whatever stands in the header: the plainest text is the answer, and not an error."""
+    body, content_type = _observer().exposition("application/openmetrics-text;version=1.0x,text/plain;version=latest")
+    assert content_type.startswith("text/plain")
+    assert list(parse_text(body.decode()))

@@ -39,7 +39,11 @@ def expose(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     shown = _Shown(registry)
     if _prefers_protobuf(accept):
         return _messages(shown.collect()), PROTOBUF_TYPE
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except TypeError:
+        # It cannot compare a version that is not of numbers.
+        encode, content_type = choose_encoder("")
     return encode(shown), content_type
 
 
