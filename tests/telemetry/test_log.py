@@ -6,9 +6,13 @@ import logging as standard
 from collections.abc import Iterator
 from datetime import datetime
 
+import numpy as np
 import pytest
 
 from nasfeat.v1 import feature_service_pb2, image_pb2
+from nasfeat_server.errors import InvalidImageError
+from nasfeat_server.imaging.decode import decode_into
+from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.telemetry import logging
 from serving import connected, frame, next_result, opening, running
 
@@ -48,6 +52,26 @@ def test_a_line_for_people_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = _written("text", monkeypatch)
     standard.getLogger("a.b").warning("it is late")
     assert stream.getvalue().endswith(" WARNING a.b: it is late\n")
+
+
+def test_pictures_do_not_write_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns of a GIF by its size, each once: a client with many would fill log and memory."""
+    stream = _written("text", monkeypatch)
+    frame_at = b",\0\0\0\0\x10\x27\x10\x27\0"
+    gif = b"GIF89a\1\0\1\0\x80\0\0" + bytes(6) + frame_at + b"\2\2D\1\0;"
+    with pytest.raises(InvalidImageError, match="10000x10000 = 100 megapixels"):
+        decode_into(gif, np.empty((8, 8, 3), np.uint8), ImageLimits(max_bytes=1000, max_pixels=50_000_000))
+    assert stream.getvalue() == ""
+
+
+def test_headers_do_not_write_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are no UTF-8 have a trace each, and may be tokens: gRPC's lines of them are left out, no others."""
+    stream = _written("text", monkeypatch)
+    log = standard.getLogger("grpc._cython.cygrpc")
+    log.error("Invalid encoding on %s", b"Bearer \xf0\x9f")
+    assert stream.getvalue() == ""
+    log.error("something else")
+    assert "something else" in stream.getvalue()
 
 
 async def test_what_is_refused_is_in_the_log_with_its_ids(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,12 +1,14 @@
 """The server's log on standard error: a line for each event, for people or, as JSON, for programs."""
 
 import logging
+import warnings
 
 from pythonjsonlogger.json import JsonFormatter
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
+_GRPC, _ODD_HEADER = "grpc._cython.cygrpc", "Invalid encoding on"
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -18,6 +20,21 @@ def configure(level: str, form: str = "text") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_json() if form == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    _leave_out_strangers_texts()
+
+
+def _leave_out_strangers_texts() -> None:
+    """Keep what strangers send from filling the log through libraries that write of each oddity, with a trace.
+
+    Python remembers every text that it has warned of, too, and Pillow's have the numbers of a picture in them.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger(_GRPC).addFilter(_is_no_odd_header)
+
+
+def _is_no_odd_header(record: logging.LogRecord) -> bool:
+    # Such a header is read as Latin-1 and means nothing; it may be a token.
+    return not str(record.msg).startswith(_ODD_HEADER)
 
 
 def _json() -> logging.Formatter:
