@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasfeat.v1 import feature_service_pb2, image_pb2
-from nasfeat_server.rpc import payload
+from nasfeat_server.rpc import payload, wire
 from nasfeat_server.rpc.payload import receive
 
 _Request = feature_service_pb2.StreamFeaturesRequest
@@ -119,3 +119,13 @@ def test_the_path_is_that_of_the_protos() -> None:
     """Field numbers below 16, whose tags are single bytes."""
     assert (payload._FRAME, payload._PATH) == (0x12, (0x12, 0x12, 0x0A))
     assert all(tag < 128 for tag in (payload._FRAMES, payload._FRAMES_FRAME))
+
+
+def test_of_several_sources_the_last_counts() -> None:
+    """Pixels that another source of the same image stands behind are not cut out."""
+    raw, file = image_pb2.Image(raw=image_pb2.RawImage(data=_DATA)), image_pb2.Image(encoded=b"file")
+    merged = raw.SerializeToString() + file.SerializeToString()
+    frame = b"\x12" + wire.varint_of(len(merged)) + merged
+    received = receive(b"\x12" + wire.varint_of(len(frame)) + frame)
+    assert not received.pixels
+    assert received.request.frame.image == file

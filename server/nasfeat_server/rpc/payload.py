@@ -20,8 +20,7 @@ from nasfeat_server.rpc import wire
 _Request = feature_service_pb2.StreamFeaturesRequest
 _METHOD = "/nasfeat.v1.FeatureService/StreamFeatures"
 
-# Of one message, and frames of a batch: one with more is odd, and looking at it would cost more than a copy.
-_MOST_FIELDS = 64
+# Frames of a batch: one with more is odd, and looking at it would cost more than a copy.
 _MOST_FRAMES = 4096
 
 
@@ -38,6 +37,9 @@ _PATH = (
     _tag(image_pb2.Image.DESCRIPTOR, "raw"),
     _tag(image_pb2.RawImage.DESCRIPTOR, "data"),
 )
+
+# Fields of the message that each is in: one with more is odd, too. Of an image's sources the last would count.
+_MOST_FIELDS = (64, 1, 64)
 
 
 class Received(NamedTuple):
@@ -119,8 +121,8 @@ def _emptied(message: bytes, start: int, end: int) -> tuple[bytes, memoryview | 
     """Give the content of a frame without its pixels, and those; all of it and None if it is no raw frame."""
     spans = [(start, end)]
     begins = []
-    for tag in _PATH:
-        found = _only(message, *spans[-1], tag)
+    for tag, most in zip(_PATH, _MOST_FIELDS, strict=True):
+        found = _only(message, *spans[-1], tag, most)
         if not found:
             return message[start:end], None
         begins.append(found[0])
@@ -142,18 +144,16 @@ class _OddFormError(Exception):
     """Encoders do not write this, though it may be right."""
 
 
-def _only(message: bytes, start: int, end: int, wanted: int) -> tuple[int, int, int] | None:
+def _only(message: bytes, start: int, end: int, wanted: int, most: int) -> tuple[int, int, int] | None:
     """Find the field with the tag `wanted`: where it begins, and its content.
 
     Raises:
-        _OddFormError: there are several, or something strange.
+        _OddFormError: there are several, more than `most` fields, or something strange.
         MalformedError: the message ends too early, or is none.
     """
     found = None
     for number, (began, tag, content, content_end) in enumerate(wire.fields(message, start, end)):
-        if number >= _MOST_FIELDS:
-            raise _OddFormError
-        if tag & 7 == wire.GROUP:
+        if number >= most or tag & 7 == wire.GROUP:
             raise _OddFormError
         if tag == wanted:
             if found:
