@@ -83,6 +83,8 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("[limits", "cannot be read as TOML"),
         ("a = " + "[" * 5000, "over 16 levels"),
         ("[limits]\nmax-window = 0x" + "f" * 5000, "a whole number of more than 64 bits"),
+        ("[supervision]\nhang = nan", "hang: nan is not a finite number"),
+        ("[supervision]\nhang = inf", "hang: inf is not a finite number"),
         ("[limits]\nmax-window = true", "max-window: True is not a whole number"),
         ("[limits]\nmax-window = 1.5", "max-window: 1.5 is not a whole number"),
         ("[model]\nweights = 3", "weights: 3 is not a text in quotes"),

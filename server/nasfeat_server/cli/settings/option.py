@@ -1,5 +1,6 @@
 """An option that is a setting: a flag, a variable and a key of a file, in the section that it belongs to."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -32,6 +33,13 @@ class Setting(click.Option):
         self.own_default = kwargs.get("default", False if self.is_flag else None)
         self.key = max(self.opts, key=len).removeprefix("--")
         self.envvar = PREFIX + self.key.replace("-", "_").upper()
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Read the value; what is not a number is within any bounds, and what has no end is no time to wait."""
+        read = super().type_cast_value(ctx, value)
+        if isinstance(read, float) and not math.isfinite(read):
+            raise click.BadParameter(f"{value} is not a finite number.", ctx, self)
+        return read
 
     def handle_parse_result(self, ctx: click.Context, opts: Any, args: list[str]) -> tuple[Any, list[str]]:
         """Read the value. A wrong one is noted if others shall be heard of too, and the default takes its place."""
