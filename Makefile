@@ -23,9 +23,9 @@ PYTEST = $(BIN)/python -m pytest --ignore=tests/benchmarks --numprocesses=2 --di
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow bench simulate soak observe lint types protos protos-check wheel-check clean
+.PHONY: help demo test test-slow bench simulate soak fuzz observe lint types protos protos-check wheel-check clean
 
-# Not in the list itself, which has a dozen entries at most.
+# Not in the list itself.
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb what; \
 	do printf '  make %-12s %s\n' "$$verb" "$$what"; done
@@ -47,6 +47,9 @@ simulate: $(VENV)/for-test ## Simulate the scheduling policy beside two others; 
 
 soak: $(VENV)/for-test ## Load a whole server for minutes, kill what can be killed, balance the books (SOAK_ARGS="--help")
 	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
+fuzz: $(VENV)/for-test ## Try millions of odd inputs on decoders, parsers and a server's port (FUZZ_ARGS="--help")
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 observe: $(VENV)/for-test ## Ask a real Prometheus every query of dashboard, rules and runbooks, under load (OBSERVE_ARGS="--help")
 	@scripts/install_system_tools.sh prometheus chromium

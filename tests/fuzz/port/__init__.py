@@ -1,0 +1,1 @@
+"""The port of a real server under all kinds of bytes, with well-behaved clients beside them."""
