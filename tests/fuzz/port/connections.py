@@ -35,12 +35,12 @@ _ODD_HEADERS = (
 async def garbage(target: str, draw: random.Random) -> None:
     """Bytes by chance, sometimes behind what HTTP begins with."""
     begin = draw.choice((b"", b"", http2.PREFACE, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"))
-    await _send(target, begin + draw.randbytes(draw.randrange(1, 5000)))
+    await send(target, begin + draw.randbytes(draw.randrange(1, 5000)))
 
 
 async def frames(target: str, draw: random.Random) -> None:
     """A call whose frames are damaged."""
-    await _send(target, http2.mutated(_call(draw, _headers(draw)), draw))
+    await send(target, http2.mutated(_call(draw, _headers(draw)), draw))
 
 
 async def headers(target: str, draw: random.Random) -> None:
@@ -50,13 +50,13 @@ async def headers(target: str, draw: random.Random) -> None:
         del odd[draw.randrange(len(odd))]
     if draw.random() < 0.2:
         draw.shuffle(odd)
-    await _send(target, _call(draw, odd))
+    await send(target, _call(draw, odd))
 
 
 async def abandoned(target: str, draw: random.Random) -> None:
     """A call that breaks off anywhere: half closed, or reset."""
     sent = _call(draw, _headers(draw))
-    await _send(target, sent[: draw.randrange(len(sent))], reset=draw.random() < 0.5)
+    await send(target, sent[: draw.randrange(len(sent))], reset=draw.random() < 0.5)
 
 
 def _headers(draw: random.Random) -> list[tuple[bytes, bytes]]:
@@ -86,7 +86,8 @@ def _framed(message: bytes, draw: random.Random) -> bytes:
     return struct.pack(">BI", draw.choice((0, 0, 0, 0, 1, 2, 255)), length) + message
 
 
-async def _send(target: str, sent: bytes, *, reset: bool = False) -> None:
+async def send(target: str, sent: bytes, *, reset: bool = False) -> None:
+    """Send, and return when the server has let go of the connection; or reset it."""
     host, _, port = target.rpartition(":")
     with contextlib.suppress(OSError):  # The server may be first to close.
         reader, writer = await asyncio.open_connection(host, int(port))
