@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from tests.observe.picture import take_picture
 
+from checkers import installed
 from credentials import write_tokens
 from nasfeat_server.config import SecurityConfig
 from serving import running
-from tools import installed
 
 
 @pytest.mark.slow
