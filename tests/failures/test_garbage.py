@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from tests.fuzz.port import connections, http2
 from tests.fuzz.port.conductor import Options, fuzz_port
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
@@ -14,6 +15,7 @@ from serving import frame, metric, next_result, opening, pixels, running
 _SERVICE = "/nasfeat.v1.FeatureService"
 
 
+@pytest.mark.slow
 async def test_garbage_does_no_harm(tmp_path: Path) -> None:
     """Row 29: bytes, frames and messages that are damaged; the server lives, serves others, and holds what it held."""
     result = await fuzz_port(Options(seconds=2.5, seed=1, folder=tmp_path), print)
@@ -67,6 +69,18 @@ async def test_a_deadline_in_an_age_is_one() -> None:
         assert result
         assert result.HasField("features")
         call.cancel()
+
+
+async def test_a_method_that_is_no_text_closes_nothing() -> None:
+    """Row 29: some releases of gRPC (1.84, 1.85) end their server for it, which is why others are asked for."""
+    path = f"{_SERVICE}/".encode() + b"\x80"
+    headers = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x"))
+    call = http2.conversation((*headers, (b"te", b"trailers"), (b"content-type", b"application/grpc")), b"")
+    async with running() as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
+        await connections.send(str(app.listening), call)
+        request = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(1)])
+        reply = await feature_service_pb2_grpc.FeatureServiceStub(channel).ExtractFeatures(request)
+    assert reply.results[0].HasField("features")
 
 
 async def test_malformed_messages_leave_no_tracebacks(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
+from nasfeat_server.app import App
+from nasfeat_server.app import server as server_module
+from nasfeat_server.rpc.server import RpcServer
 from programs import FAKE, server
+from serving import FAKE as FAKE_CONFIG
 from serving import frame, opening, pixels
 
 _OVERLOAD_POLICIES = (
@@ -122,3 +127,21 @@ async def _check_health(target: str) -> None:
             service = ("", "nasfeat.v1.FeatureService", "liveness")[number % 3]
             reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1)
             assert reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_server_that_nobody_reaches_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should gRPC ever close its port by itself, the process ends with an error, so that it is started again."""
+    made: list[RpcServer] = []
+
+    def make(**parts: Any) -> RpcServer:
+        made.append(RpcServer(**parts))
+        return made[0]
+
+    monkeypatch.setattr(server_module, "RpcServer", make)
+    app = App(FAKE_CONFIG)
+    serving = asyncio.ensure_future(app.run(asyncio.Event()))
+    await app.ready.wait()
+    await made[0].stop(0)
+    with pytest.raises(ExceptionGroup) as caught:
+        await serving
+    assert caught.group_contains(RuntimeError, match="gRPC has closed 127.0.0.1:")

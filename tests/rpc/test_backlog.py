@@ -121,7 +121,7 @@ async def test_reject_refuses_the_newcomer_and_says_when_to_come_again(server: G
         assert result.error.reason == feature_pb2.ERROR_REASON_OVERLOADED
         assert result.error.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
         assert result.error.retry_after.ToMilliseconds() > 0
-        assert result.error.message == "3 frames of the stream wait already, which is its backlog"
+        assert result.error.message == "the backlog of the stream is full: it holds 3"
     server.device.turnstile.admit(5)
     assert sorted(await _results(call, 5)) == [0, 1, 2, 3, 4]
     assert server.device.computed == [0, 1, 2, 3, 4]

@@ -54,6 +54,15 @@ def test_a_line_for_people_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stream.getvalue().endswith(" WARNING a.b: it is late\n")
 
 
+def test_a_message_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client's words can neither pass for a line of the server's nor steer a terminal."""
+    stream = _written("text", monkeypatch)
+    standard.getLogger("a.b").warning("stream %s", "x\n2026-01-01 00:00:00,000 INFO a.b: all is well\x1b[2J")
+    assert stream.getvalue().endswith(
+        " WARNING a.b: stream x\\x0a2026-01-01 00:00:00,000 INFO a.b: all is well\\x1b[2J\n"
+    )
+
+
 def test_pictures_do_not_write_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow warns of a GIF by its size, each once: a client with many would fill log and memory."""
     stream = _written("text", monkeypatch)
@@ -69,6 +78,7 @@ def test_headers_do_not_write_into_the_log(monkeypatch: pytest.MonkeyPatch) -> N
     stream = _written("text", monkeypatch)
     log = standard.getLogger("grpc._cython.cygrpc")
     log.error("Invalid encoding on %s", b"Bearer \xf0\x9f")
+    log.error("Unexpected [UnicodeDecodeError] raised by servicer method [\x80]")
     assert stream.getvalue() == ""
     log.error("something else")
     assert "something else" in stream.getvalue()

@@ -146,7 +146,9 @@ class App:
         if self._web.has_page:
             _log.info("the status page is http://%s/", self.metrics)
         _log.info("serving %s on %s, metrics on %s", served.description.name, self.listening, self.metrics)
-        await stop.wait()
+        if await unless(stop, rpc.closed()):
+            # A server that nobody reaches is no server: whoever looks after this process starts it again.
+            raise RuntimeError(f"gRPC has closed {self.listening} by itself")
         _log.info("stopping: no new work, up to %g s for what is in flight", self.config.grace_s)
         rpc.stop_serving()
         servicer.drain()

@@ -38,7 +38,7 @@ class Backlog:
         verdict = overload.on_arrival(self._terms.overload, self._waiting(), self._terms.backlog)
         if verdict is Verdict.NEWCOMER:
             job.error = OverloadedError(
-                f"{self._terms.backlog} frames of the stream wait already, which is its backlog",
+                f"the backlog of the stream is full: it holds {self._terms.backlog}",
                 retry_after_s=self._path.retry_after_s(),
             )
             self._path.settle(job)

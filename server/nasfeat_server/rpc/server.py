@@ -1,5 +1,6 @@
 """The gRPC server around the servicer: limits, keepalive, health and reflection."""
 
+import asyncio
 import math
 from collections.abc import Iterator
 
@@ -113,6 +114,16 @@ class RpcServer:
         """Tell health checks once and for all that no work should come here."""
         self._stopping = True
         self._health.stop()
+
+    async def closed(self) -> bool:
+        """Return True when gRPC has ended, whatever for.
+
+        Raises:
+            Exception: what ended it, if nobody wanted it to.
+        """
+        # Shielded, since gRPC takes the end of who waits for an end of its own.
+        await asyncio.shield(self._server.wait_for_termination())
+        return True
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls at once and wait up to `grace_s` for those under way, then cancel them."""

@@ -8,7 +8,14 @@ from pythonjsonlogger.json import JsonFormatter
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
-_GRPC, _ODD_HEADER = "grpc._cython.cygrpc", "Invalid encoding on"
+_GRPC = "grpc._cython.cygrpc"
+# Of headers and methods' names that are no UTF-8; the last one where the caller of such a method did not wait.
+_ODDITIES = (
+    "Invalid encoding on",
+    "Unexpected [UnicodeDecodeError] raised by servicer method",
+    "Failed sending error status from server",
+)
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -18,7 +25,7 @@ def configure(level: str, form: str = "text") -> None:
     As JSON each line is an object with time, level, logger and message, and whatever fields the event has.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(_json() if form == "json" else logging.Formatter(_TEXT))
+    handler.setFormatter(_json() if form == "json" else _OneLine(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     _leave_out_strangers_texts()
 
@@ -29,12 +36,20 @@ def _leave_out_strangers_texts() -> None:
     Python remembers every text that it has warned of, too, and Pillow's have the numbers of a picture in them.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    logging.getLogger(_GRPC).addFilter(_is_no_odd_header)
+    logging.getLogger(_GRPC).addFilter(_is_no_oddity)
 
 
-def _is_no_odd_header(record: logging.LogRecord) -> bool:
+def _is_no_oddity(record: logging.LogRecord) -> bool:
     # Such a header is read as Latin-1 and means nothing; it may be a token.
-    return not str(record.msg).startswith(_ODD_HEADER)
+    return not str(record.msg).startswith(_ODDITIES)
+
+
+class _OneLine(logging.Formatter):
+    """Keeps a message in its line: what clients send stands in some, and could else pass for lines of the server's."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """Give the line; what steers terminals is written out."""
+        return super().formatMessage(record).translate(_CONTROLS)
 
 
 def _json() -> logging.Formatter:
