@@ -70,6 +70,8 @@ async def app(browser: Browser) -> AsyncIterator[App]:
 
 
 async def _try_all(page: Page) -> None:
+    # The panel is there once the server has said that it may be.
+    await expect(page.locator("#try")).to_be_visible()
     await page.set_input_files("#files", _FILES)
     await expect(page.locator("#pictures .done")).to_have_count(3)
     await expect(page.locator("#pictures .failed")).to_have_count(1)

@@ -107,11 +107,13 @@ async def _address(process: asyncio.subprocess.Process) -> str:
     log = process.stderr
     if not log:
         raise AssertionError("its log is read")
-    address = ""
+    address, ready = "", False
     while line := (await log.readline()).decode():
         if found := re.search(r'msg="Listening on" address=(\S+)', line):
             address = found[1]
-        if "Server is ready" in line:
+        ready = ready or "Server is ready" in line
+        # In either order.
+        if address and ready:
             return address
     raise AssertionError("Prometheus did not start")
 
