@@ -72,7 +72,7 @@ async def test_a_deadline_in_an_age_is_one() -> None:
 
 
 async def test_a_method_that_is_no_text_closes_nothing() -> None:
-    """Row 29: some releases of gRPC (1.84, 1.85) end their server for it, which is why others are asked for."""
+    """Row 29: gRPC's own loop, which takes all calls, would end with it (1.84, 1.85)."""
     path = f"{_SERVICE}/".encode() + b"\x80"
     headers = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x"))
     call = http2.conversation((*headers, (b"te", b"trailers"), (b"content-type", b"application/grpc")), b"")

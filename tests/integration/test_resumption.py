@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import re
 import urllib.request
 from collections.abc import AsyncIterator
 
@@ -32,7 +33,7 @@ async def _having_the_stream(servers: list[RunningServer]) -> RunningServer:
     for server in servers:
         response = await asyncio.to_thread(urllib.request.urlopen, f"http://{server.metrics}/metrics")
         with response:
-            if "nasfeat_streams 1.0" in response.read().decode():
+            if re.search(r"^nasfeat_streams\{.*\} 1\.0$", response.read().decode(), re.MULTILINE):
                 return server
     raise AssertionError("no server has a stream")
 

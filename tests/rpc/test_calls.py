@@ -112,11 +112,10 @@ async def test_what_is_not_served_has_one_name(tmp_path: Path) -> None:
 
 
 async def test_what_is_not_served_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """With the name that was asked for, as far as it is short."""
+    """As all that is refused."""
     async with running() as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
-        for name in ("Extract", "x" * 1000):
-            method: Any = channel.unary_unary(f"/nasfeat.v1.FeatureService/{name}")
-            with pytest.raises(grpc.aio.AioRpcError, match="Method not found"):
-                await method(b"")
+        method: Any = channel.unary_unary("/nasfeat.v1.FeatureService/Extract")
+        with pytest.raises(grpc.aio.AioRpcError, match="Method not found"):
+            await method(b"")
     told = [record.getMessage() for record in caplog.records if record.name.endswith("rejections")]
-    assert told == ["other: Unimplemented: there is no method 'nasfeat.v1.FeatureService/Extract' here"]
+    assert told == ["other: Unimplemented: there is no such method"]

@@ -19,8 +19,6 @@ from nasfeat_server.telemetry.traces import Traced
 
 # What is not served is told under one name: clients may ask for anything.
 _OTHER = "other"
-# Characters of it that the log is told.
-_LONGEST_NAME = 100
 
 # The types know type parameters that the library does not have.
 _MAKERS: "dict[tuple[bool, bool], tuple[str, Callable[..., grpc.RpcMethodHandler[Any, Any]]]]" = {
@@ -57,8 +55,7 @@ class CallsInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if not handler:
             call.code = grpc.StatusCode.UNIMPLEMENTED
-            message = f"there is no method {method[:_LONGEST_NAME]!r} here"
-            self._observer.observe(Refused(method=_OTHER, reason="Unimplemented", message=message))
+            self._observer.observe(Refused(method=_OTHER, reason="Unimplemented", message="there is no such method"))
             return None
         name, make = _MAKERS[handler.request_streaming, handler.response_streaming]
         return make(

@@ -19,6 +19,7 @@ from nasfeat_server.rpc.malformed import MalformedInterceptor
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.rpc.tracing import TracingInterceptor
+from nasfeat_server.rpc.unserved import make_server
 from nasfeat_server.telemetry.events import Observer
 from nasfeat_server.telemetry.traces import Tracer
 
@@ -65,9 +66,7 @@ class RpcServer:
             ReceiveInterceptor(),
             MalformedInterceptor(observer),
         )
-        self._server = grpc.aio.server(
-            options=(*_options(limits), *_connection_options(connections)), interceptors=interceptors
-        )
+        self._server = make_server((*_options(limits), *_connection_options(connections)), interceptors)
 
     @property
     def serving(self) -> bool:

@@ -8,13 +8,7 @@ from pythonjsonlogger.json import JsonFormatter
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
-_GRPC = "grpc._cython.cygrpc"
-# Of headers and methods' names that are no UTF-8; the last one where the caller of such a method did not wait.
-_ODDITIES = (
-    "Invalid encoding on",
-    "Unexpected [UnicodeDecodeError] raised by servicer method",
-    "Failed sending error status from server",
-)
+_GRPC, _ODD_HEADER = "grpc._cython.cygrpc", "Invalid encoding on"
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
@@ -36,12 +30,12 @@ def _leave_out_strangers_texts() -> None:
     Python remembers every text that it has warned of, too, and Pillow's have the numbers of a picture in them.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    logging.getLogger(_GRPC).addFilter(_is_no_oddity)
+    logging.getLogger(_GRPC).addFilter(_is_no_odd_header)
 
 
-def _is_no_oddity(record: logging.LogRecord) -> bool:
+def _is_no_odd_header(record: logging.LogRecord) -> bool:
     # Such a header is read as Latin-1 and means nothing; it may be a token.
-    return not str(record.msg).startswith(_ODDITIES)
+    return not str(record.msg).startswith(_ODD_HEADER)
 
 
 class _OneLine(logging.Formatter):

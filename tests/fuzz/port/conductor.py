@@ -1,6 +1,7 @@
 """One run against the port, from the server's start to what is left of it."""
 
 import asyncio
+import gc
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -153,6 +154,8 @@ async def _left(server: Server, run: _Run, say: Callable[[str], None]) -> list[s
     """Say what is not as it was."""
     if not alive(server.process) or run.before is None:
         return [f"the server ended with {server.child.returncode}"]
+    # Calls that were broken off hold their connections, at this end, until they are collected.
+    gc.collect()
     now = await settled(server, run.before)
     say(f"  {NAME}: afterwards {_told(now)}")
     wrong = left_over(run.before, now)
