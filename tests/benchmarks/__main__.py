@@ -21,13 +21,14 @@ from measure import Program, photographs, program, pump, write_photographs
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from scheduler import scheduler_table
 
 from nasfeat_client import AsyncFeatureClient, OverloadPolicy
 from nasfeat_server.engine.choice import choose_engine
 
 _HERE = Path(__file__).parent
 _SERVER = Path(sys.executable).with_name("nasfeat-server")
-_PARTS = ("decoding", "serving", "live", "server", "engines")
+_PARTS = ("decoding", "scheduler", "serving", "live", "server", "engines")
 _WAYS = (
     ("openvino", "fp32"),
     ("openvino", "int8"),
@@ -156,6 +157,8 @@ async def _bench(
             )
     if "decoding" in only:
         console.print(decoding_table(20 * rounds))
+    if "scheduler" in only:
+        console.print(await scheduler_table(rounds))
     if table.rows:
         console.print(table)
     if "engines" in only:

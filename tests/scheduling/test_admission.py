@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasfeat_server.scheduling import policy
-from nasfeat_server.scheduling.admission import Device, frames_ahead, ready_in_s
+from nasfeat_server.scheduling.admission import Means, frames_ahead, own_batch, ready_in_s
 from nasfeat_server.scheduling.lanes import Lanes
-from nasfeat_server.scheduling.latency import UNKNOWN, LatencyModel
 
 _WEIGHTS = st.sampled_from([0.25, 1.0, 4.0])
 
@@ -55,18 +54,21 @@ def test_a_stream_that_waits_little_passes_a_flood() -> None:
 
 
 def test_the_time_is_that_of_the_devices_together() -> None:
-    """Ten frames ahead, two devices of 50 frames a second each, the first free in 50 ms, its own batch is of two."""
-    model = LatencyModel(base_s=0.02, per_frame_s=0.01)
-    devices = [Device(model=model, limit=2, free_in_s=free_in_s) for free_in_s in (0.05, 0.2)]
-    assert math.isclose(ready_in_s(10, devices), 0.05 + 10 / (2 * 2 / 0.04) + 0.04)
-    assert math.isclose(ready_in_s(0, devices), 0.05 + 0.03)
+    """Ten frames ahead at 100 a second, the first device free in 50 ms, and 40 ms for its own batch."""
+    means = Means(rate=100.0, free_in_s=0.05, batch_s=0.04)
+    assert math.isclose(ready_in_s(10, means), 0.05 + 10 / 100 + 0.04)
+    assert math.isclose(ready_in_s(0, means), 0.05 + 0.04)
 
 
-@given(ahead=st.integers(0, 1000), limit=st.sampled_from([1, 4, 32]))
-def test_nothing_is_refused_before_anything_is_known(ahead: int, limit: int) -> None:
+@given(ahead=st.integers(0, 1000))
+def test_nothing_is_refused_before_anything_is_known(ahead: int) -> None:
     """One device without a measurement makes every estimate 0."""
-    known = Device(model=LatencyModel(base_s=1.0, per_frame_s=1.0), limit=limit, free_in_s=5.0)
-    assert ready_in_s(ahead, [known, Device(model=UNKNOWN, limit=limit, free_in_s=0.0)]) == 0
+    assert ready_in_s(ahead, Means(rate=math.inf, free_in_s=5.0, batch_s=1.0)) == 0
+
+
+def test_the_batch_of_a_frame_is_a_prepared_size() -> None:
+    """Alone in one of 1, behind two others in one of 2, and in none that is larger than there is."""
+    assert [own_batch(ahead, (1, 2, 4)) for ahead in (0, 1, 2, 3, 100)] == [1, 2, 2, 4, 4]
 
 
 @given(deficit=st.floats(-3, 5))

@@ -19,7 +19,7 @@ from tests.simulation.report import Report, write
 @click.command(context_settings={"show_default": True})
 @click.option("--seed", default=0, help="Of all that is random; the same seed gives the same report.")
 @click.option("--streams", default=200, help="Streams of the mixed workload.")
-@click.option("--devices", default=16, type=click.IntRange(1, 64), help="Devices, of unequal speed.")
+@click.option("--devices", default=16, type=click.IntRange(1, 1024), help="Devices, of unequal speed.")
 @click.option("--seconds", default=30.0, help="Virtual seconds of every run.")
 @click.option("--output", default=Path("build/simulation"), type=click.Path(path_type=Path), help="Where it goes.")
 @click.option("--model", default="mobile", type=click.Choice(tuple(profiles())), help="Whose batch times.")

@@ -14,6 +14,7 @@ from nasfeat_server.scheduling import admission, overload, policy
 from nasfeat_server.scheduling.lanes import Lanes
 from nasfeat_server.scheduling.overload import OverloadPolicy, Verdict, Waiting
 from nasfeat_server.scheduling.seat import Seat
+from nasfeat_server.scheduling.seats import Seats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +38,13 @@ class Ours:
     def __init__(self, fleet: Sequence[Device]) -> None:
         replicas = [_Replica(device=str(number), max_batch_size=device.limit) for number, device in enumerate(fleet)]
         self._buckets = buckets(max(device.limit for device in fleet))
-        self._seats = [Seat(cast(Executor, replica)) for replica in replicas]
-        self._numbers = {seat: number for number, seat in enumerate(self._seats)}
-        # A replica always asks; one that holds two batches is given nothing.
-        self._asking = list(self._seats)
+        self._devices = [Seat(cast(Executor, replica)) for replica in replicas]
+        self._numbers = {seat: number for number, seat in enumerate(self._devices)}
+        self._seats = Seats(self._buckets)
+        for seat in self._devices:
+            self._seats.sit_down(seat)
+            # A replica always asks; one that holds two batches is given nothing.
+            self._seats.asking.add(seat)
         self._lanes: Lanes[Frame] = Lanes()
         self._streams: dict[int, tuple[int, Stream]] = {}
 
@@ -59,11 +63,14 @@ class Ours:
         frame.lane = self._streams[frame.stream][0]
         if frame.deadline is None:
             return True
-        lanes, devices = self._lanes, [seat.as_device(now) for seat in self._seats]
-        if now + admission.ready_in_s(lanes.depth, devices) <= frame.deadline:
+        lanes = self._lanes
+        if now + self._ready_in_s(lanes.depth, now) <= frame.deadline:
             return True
         ahead = admission.frames_ahead(lanes.waiting_in(frame.lane), lanes.weight_of(frame.lane), lanes.shares())
-        return now + admission.ready_in_s(min(ahead, lanes.depth), devices) <= frame.deadline
+        return now + self._ready_in_s(min(ahead, lanes.depth), now) <= frame.deadline
+
+    def _ready_in_s(self, ahead: int, now: float) -> float:
+        return admission.ready_in_s(ahead, self._seats.means(now, admission.own_batch(ahead, self._buckets)))
 
     def displaced(self, frame: Frame) -> Frame | None:
         """Give up the frame that the stream's overload policy names; decoding takes no time here."""
@@ -85,20 +92,19 @@ class Ours:
 
     def expired(self, now: float) -> Sequence[Frame]:
         """Give up what no device can do in time any more."""
-        return self._lanes.take_hopeless(now + min(seat.latency.model.predict_s(1) for seat in self._seats))
+        return self._lanes.take_hopeless(now + self._seats.fastest_s(1))
 
     def match(self, now: float) -> Sequence[Start]:
         """Hand batches to the devices that ask: free before busy ones, the fastest first, then who asks longest."""
         starts: list[Start] = []
-        if not self._lanes.depth:
-            return starts
-        for seat in sorted(self._asking, key=lambda seat: (seat.running, seat.latency.model.predict_s(1))):
+        for seat in self._seats.asking.candidates(now, lambda: self._lanes.depth):
+            if not self._lanes.depth:
+                break
             frames = self._form(seat, now)
             if frames:
                 starts.append(Start(device=self._numbers[seat], frames=tuple(frames)))
-                self._asking.remove(seat)
-                self._asking.append(seat)
-                seat.begin(len(frames), now)
+                self._seats.begin(seat, len(frames), now)
+                self._seats.asking.add(seat)
         return starts
 
     def _form(self, seat: Seat, now: float) -> list[Frame]:
@@ -113,7 +119,7 @@ class Ours:
             model=seat.latency.model,
             start_at=seat.free_at(now),
             tightest=self._lanes.tightest(),
-            crowded=self._lanes.depth > sum(other.limit.size for other in self._seats),
+            crowded=self._lanes.depth > self._seats.capacity,
         )
         if seat.running and choice.size < size:
             return []
@@ -127,15 +133,14 @@ class Ours:
 
     def finished(self, device: int, size: int, busy_s: float, now: float) -> None:
         """Learn how long it took."""
-        seat = self._seats[device]
+        seat = self._devices[device]
         seat.latency.observe(size, busy_s)
-        seat.end(now)
+        self._seats.end(seat, now)
 
     def wake_at(self, now: float) -> float | None:
         """When the tightest deadline has passed, or a busy device may be given its next batch."""
         tightest = self._lanes.tightest()
         times = [] if tightest is None else [math.nextafter(tightest, math.inf)]
-        if self._lanes.depth:
-            ahead = (seat.free_at(now) - policy.AHEAD_S for seat in self._asking if seat.running == 1)
-            times.extend(when for when in ahead if when > now)
+        if self._lanes.depth and (ahead_at := self._seats.asking.ahead_at(now)) is not None:
+            times.append(ahead_at)
         return min(times, default=None)

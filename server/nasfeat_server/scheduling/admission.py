@@ -4,28 +4,20 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nasfeat_server.scheduling.latency import LatencyModel
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """A live replica, as far as its speed goes.
+class Means:
+    """The live replicas, as far as their speed goes.
 
     Attributes:
-        model: how long its batches take.
-        limit: the largest batch it takes, a power of two.
-        free_in_s: when it is done with what it has.
+        rate: frames a second of all of them in full batches; infinite as long as nothing is known of one.
+        free_in_s: when the first of them is done with what it has.
+        batch_s: what the batch that the frame would be in takes where that is the least.
     """
 
-    model: LatencyModel
-    limit: int
+    rate: float
     free_in_s: float
-
-    @property
-    def rate(self) -> float:
-        """Frames a second in full batches; infinite as long as nothing is known."""
-        seconds = self.model.predict_s(self.limit)
-        return self.limit / seconds if seconds else math.inf
+    batch_s: float
 
 
 def frames_ahead(own: int, weight: float, others: Iterable[tuple[int, float]]) -> int:
@@ -40,23 +32,22 @@ def frames_ahead(own: int, weight: float, others: Iterable[tuple[int, float]]) -
     return own + sum(min(waiting, math.floor(turns * other)) for waiting, other in others)
 
 
-def ready_in_s(ahead: int, devices: Sequence[Device]) -> float:
+def ready_in_s(ahead: int, means: Means) -> float:
     """Estimate after how many seconds a frame behind `ahead` others is computed, in batches as large as they can be.
 
     Args:
         ahead: frames that are served before.
-        devices: the live replicas, at least one.
+        means: of the live replicas, at least one.
 
     Returns:
         0 as long as nothing is known about a device.
     """
-    rate = sum(device.rate for device in devices)
-    first_free_s = min(device.free_in_s for device in devices)
+    if math.isinf(means.rate):
+        return 0.0
     # Those that are served before it have filled batches, but for the rest that it shares its own with.
-    own_batch_s = min(device.model.predict_s(min(device.limit, _power_of_two(ahead + 1))) for device in devices)
-    return first_free_s + ahead / rate + own_batch_s if math.isfinite(rate) else 0.0
+    return means.free_in_s + ahead / means.rate + means.batch_s
 
 
-def _power_of_two(count: int) -> int:
-    """Round `count`, 1 or more, down to a prepared size."""
-    return 1 << (count.bit_length() - 1)
+def own_batch(ahead: int, buckets: Sequence[int]) -> int:
+    """Tell how many frames the batch of a frame has that is behind `ahead` others: a prepared size."""
+    return max(bucket for bucket in buckets if bucket <= ahead + 1)

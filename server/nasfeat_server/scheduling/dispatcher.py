@@ -109,13 +109,12 @@ class Dispatcher:
         Raises:
             DeadlinePassedError: the images that are served before it, and itself, take longer.
         """
-        now = time.monotonic()
-        devices = [seat.as_device(now) for seat in self._queue.seats]
-        if not devices or now + admission.ready_in_s(self.depth, devices) <= deadline:
+        now, seats = time.monotonic(), self._queue.seats
+        if not seats or now + self._ready_in_s(self.depth, now) <= deadline:
             return
         lanes = self._queue.lanes
         ahead = admission.frames_ahead(lanes.waiting_in(lane), lanes.weight_of(lane), lanes.shares())
-        ready_s = admission.ready_in_s(min(ahead, self.depth), devices)
+        ready_s = self._ready_in_s(min(ahead, self.depth), now)
         if now + ready_s > deadline:
             left_s = max(0.0, deadline - now)
             raise DeadlinePassedError(
@@ -123,10 +122,13 @@ class Dispatcher:
                 retry_after_s=ready_s - left_s,
             )
 
+    def _ready_in_s(self, ahead: int, now: float) -> float:
+        means = self._queue.seats.means(now, admission.own_batch(ahead, self._buckets))
+        return admission.ready_in_s(ahead, means)
+
     def drain_s(self) -> float:
         """Estimate how long the images that wait now keep the replicas busy."""
-        now = time.monotonic()
-        rate = sum(seat.as_device(now).rate for seat in self._queue.seats)
+        rate = self._queue.seats.rate
         return self.depth / rate if 0 < rate < math.inf else 1.0
 
     def withdraw(self, work: Work) -> bool:
@@ -166,7 +168,7 @@ class Dispatcher:
             self._left(seat)
 
     def _arrived(self, seat: Seat) -> None:
-        self._queue.sit_down(seat)
+        self._queue.seats.sit_down(seat)
         self._announce_limit(seat)
         self._given_up = False
         if self._outage:
@@ -174,7 +176,7 @@ class Dispatcher:
             self._outage = None
 
     def _left(self, seat: Seat) -> None:
-        self._queue.leave(seat)
+        self._queue.seats.leave(seat)
         if not self._queue.seats:
             self._outage = asyncio.get_running_loop().call_later(self._outage_s, self._give_up)
 
@@ -195,10 +197,11 @@ class Dispatcher:
                 [work.slot for work in batch.works], [work.outputs for work in batch.works]
             )
         except ReplicaLostError as error:
-            seat.lost = True
+            self._queue.lose(seat)
             self._retry(batch, error)
         except DeviceMemoryError as error:
-            seat.limit = limits.after_out_of_memory(seat.limit, len(batch.works), time.monotonic())
+            lowered = limits.after_out_of_memory(seat.limit, len(batch.works), time.monotonic())
+            self._queue.seats.limit(seat, lowered)
             self._announce_limit(seat)
             self._divide(batch, error)
         except ExecutionFailedError as error:
@@ -211,7 +214,7 @@ class Dispatcher:
         # A callback, since a task that is cancelled before its first step runs nothing of its own. Only a dead
         # replica's batches are cancelled, and only those that it had not begun.
         if running.cancelled():
-            seat.lost = True
+            self._queue.lose(seat)
             self._retry(batch, ReplicaLostError("the replica is gone", started=False))
         self._queue.finished(seat)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from nasfeat_server.scheduling import limits, policy
 from nasfeat_server.scheduling.lanes import Lanes
 from nasfeat_server.scheduling.seat import Batch, Seat
+from nasfeat_server.scheduling.seats import Seats
 from nasfeat_server.scheduling.work import Work
 
 
@@ -24,20 +25,20 @@ class FairQueue:
 
     Attributes:
         lanes: the frames that no replica has had.
+        seats: the replicas that take work.
     """
 
     def __init__(
         self, buckets: Sequence[int], expire: Callable[[Work], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.lanes: Lanes[Work] = Lanes()
+        self.seats = Seats(buckets)
         self._buckets = tuple(buckets)
         self._expire = expire
         self._clock = clock
         # Frames that a replica gave back: those that have to run together as they are, and those that need not.
         self._together: deque[tuple[Work, ...]] = deque()
         self._returned: deque[Work] = deque()
-        self._seats: list[Seat] = []
-        self._asking: deque[Seat] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._wake: asyncio.TimerHandle | None = None
 
@@ -45,11 +46,6 @@ class FairQueue:
     def depth(self) -> int:
         """Frames that wait for a replica."""
         return self.lanes.depth + len(self._returned) + sum(map(len, self._together))
-
-    @property
-    def seats(self) -> Sequence[Seat]:
-        """The replicas that take work."""
-        return tuple(seat for seat in self._seats if not seat.lost)
 
     def push(self, work: Work) -> None:
         """Let `work` wait in its lane."""
@@ -87,19 +83,16 @@ class FairQueue:
         self._together.clear()
         return works + (self.lanes.take(self.lanes.depth) if self.lanes.depth else [])
 
-    def sit_down(self, seat: Seat) -> None:
-        """Let a replica take part."""
-        self._seats.append(seat)
-
-    def leave(self, seat: Seat) -> None:
-        """Let a replica go, which has given back what it had."""
-        self._seats.remove(seat)
+    def lose(self, seat: Seat) -> None:
+        """Give nothing more to a replica, which is dead."""
+        seat.lost = True
+        self.seats.leave(seat)
 
     async def take(self, seat: Seat) -> Batch:
         """Wait for the next batch of `seat`'s replica."""
         request: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
         seat.request = request
-        self._asking.append(seat)
+        self.seats.asking.add(seat)
         self._match()
         try:
             return await request
@@ -108,37 +101,39 @@ class FairQueue:
             raise
 
     def _give_up(self, seat: Seat, request: asyncio.Future[Batch]) -> None:
-        if seat in self._asking:
-            self._asking.remove(seat)
+        self.seats.asking.remove(seat)
         if request.done() and not request.cancelled():
-            seat.end(self._clock())
+            self.seats.end(seat, self._clock())
             self.give_back(request.result().works)
             self._match()
 
     def finished(self, seat: Seat) -> None:
         """Note that one of `seat`'s batches has ended."""
-        seat.end(self._clock())
+        self.seats.end(seat, self._clock())
         self._match()
 
     def _match(self) -> None:
-        """Hand batches to the replicas that wait: free before busy ones, the fastest first, then who waits longest."""
-        if not self.depth or not self._asking:
+        """Hand batches to the replicas that wait, as `Asking.candidates` has it."""
+        if not self.depth or not self.seats.asking:
             return
         now = self._clock()
         self._take_out_hopeless(now)
-        for seat in sorted(self._asking, key=lambda seat: (seat.running, seat.latency.model.predict_s(1))):
+        for seat in self.seats.asking.candidates(now, lambda: self.depth):
+            if not self.depth:
+                return
             # In the turn in which a replica is given up its request is cancelled, and still here.
             if seat.request is None or seat.request.done():
                 continue
             if batch := self._form(seat, now):
-                self._asking.remove(seat)
-                seat.begin(len(batch.works), now)
+                self.seats.begin(seat, len(batch.works), now)
                 seat.request.set_result(batch)
+        if self.depth:
+            self._wake_at(self.seats.asking.ahead_at(now))
 
     def _take_out_hopeless(self, now: float) -> None:
         if not self._returned and self.lanes.tightest() is None:
             return
-        soonest = min((seat.latency.model.predict_s(1) for seat in self.seats), default=0.0)
+        soonest = self.seats.fastest_s(1)
         late = [work for work in self._returned if work.deadline is not None and work.deadline < now]
         for work in late:
             self._returned.remove(work)
@@ -150,9 +145,8 @@ class FairQueue:
         if seat.lost:
             return None
         if seat.running and not policy.may_run_ahead(seat.free_at(now) - now, self.lanes.live_depth):
-            self._wake_at(seat.free_at(now) - policy.AHEAD_S, now)
             return None
-        seat.limit = limits.after_time(seat.limit, now)
+        self.seats.limit(seat, limits.after_time(seat.limit, now))
         if self._together:
             return self._form_together(seat)
         if self._returned:
@@ -181,7 +175,7 @@ class FairQueue:
             model=seat.latency.model,
             start_at=seat.free_at(now),
             tightest=self.lanes.tightest(),
-            crowded=self.lanes.depth > sum(other.limit.size for other in self.seats),
+            crowded=self.lanes.depth > self.seats.capacity,
         )
         if seat.running and choice.size < size:
             return None
@@ -201,9 +195,9 @@ class FairQueue:
             return "deadline"
         return "full" if size == policy.largest_bucket(seat.limit.size, self._buckets) else "idle"
 
-    def _wake_at(self, when: float, now: float) -> None:
+    def _wake_at(self, when: float | None) -> None:
         """Look again when a busy replica may be given its next batch, if time decides that."""
-        if when <= now:
+        if when is None:
             return
         if self._wake and not self._wake.cancelled() and self._wake.when() <= when:
             return

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from nasfeat_server.engine.interface import Executor
 from nasfeat_server.scheduling import limits
-from nasfeat_server.scheduling.admission import Device
 from nasfeat_server.scheduling.latency import LatencyTracker
 from nasfeat_server.scheduling.work import Work
 
@@ -60,7 +59,3 @@ class Seat:
     def free_at(self, now: float) -> float:
         """Estimate when the device is done with what it has."""
         return max(now, self._free_at) if self.running else now
-
-    def as_device(self, now: float) -> Device:
-        """Show the replica to the admission."""
-        return Device(model=self.latency.model, limit=self.limit.size, free_in_s=self.free_at(now) - now)
