@@ -1,11 +1,14 @@
 """Windows by max-min fairness, and the bookkeeping around them."""
 
 import asyncio
+from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasfeat_server.scheduling.credits import FLOOR, Claim, is_news, share_credits
+from nasfeat_server.scheduling import windows
+from nasfeat_server.scheduling.credits import FLOOR, Claim, Shares, is_news, share_credits, share_of_newcomer
 from nasfeat_server.scheduling.windows import Window, WindowKeeper
 
 _CLAIMS = st.lists(
@@ -20,9 +23,9 @@ _CLAIMS = st.lists(
 )
 
 
-def _used(windows: list[int], claims: list[Claim]) -> int:
+def _used(sizes: list[int], claims: list[Claim]) -> int:
     """Count the slots that the streams use, if each uses what it did."""
-    return sum(min(window, claim.need) for window, claim in zip(windows, claims, strict=True))
+    return sum(min(window, claim.need) for window, claim in zip(sizes, claims, strict=True))
 
 
 def _floors(claims: list[Claim]) -> int:
@@ -32,31 +35,31 @@ def _floors(claims: list[Claim]) -> int:
 @given(budget=st.integers(1, 500), claims=_CLAIMS)
 def test_nobody_gets_more_than_it_could_use_or_less_than_the_floor(budget: int, claims: list[Claim]) -> None:
     """Every window lies between the floor and what the stream asked for, and could use."""
-    for window, claim in zip(share_credits(budget, claims), claims, strict=True):
+    for window, claim in zip(share_credits(budget, claims).windows, claims, strict=True):
         assert min(FLOOR, claim.ceiling) <= window <= claim.most <= claim.ceiling
 
 
 @given(budget=st.integers(1, 500), claims=_CLAIMS)
 def test_what_is_used_fits_into_the_slots(budget: int, claims: list[Claim]) -> None:
     """The streams together use at most the budget, unless the floors alone are more."""
-    assert _used(share_credits(budget, claims), claims) <= max(budget, _floors(claims))
+    assert _used(share_credits(budget, claims).windows, claims) <= max(budget, _floors(claims))
 
 
 @given(budget=st.integers(1, 500), claims=_CLAIMS)
 def test_no_slot_stays_over_that_a_stream_could_use(budget: int, claims: list[Claim]) -> None:
     """If a stream has less than it needs, every slot is given to somebody."""
-    windows = share_credits(budget, claims)
-    if any(window < claim.need for window, claim in zip(windows, claims, strict=True)):
-        assert _used(windows, claims) >= min(budget, max(budget, _floors(claims)))
+    sizes = share_credits(budget, claims).windows
+    if any(window < claim.need for window, claim in zip(sizes, claims, strict=True)):
+        assert _used(sizes, claims) >= min(budget, max(budget, _floors(claims)))
 
 
 @given(budget=st.integers(10, 500), claims=_CLAIMS)
 def test_whoever_is_cut_has_as_much_as_any_other(budget: int, claims: list[Claim]) -> None:
     """Max-min fair: beside a stream with less than it needs, none uses more by its weight, but for rounding."""
-    windows = share_credits(budget, claims)
-    for window, claim in zip(windows, claims, strict=True):
+    sizes = share_credits(budget, claims).windows
+    for window, claim in zip(sizes, claims, strict=True):
         if window < claim.need:
-            for other, theirs in zip(windows, claims, strict=True):
+            for other, theirs in zip(sizes, claims, strict=True):
                 used = min(other, theirs.need)
                 assert (used - FLOOR - 1) / theirs.weight <= (window - FLOOR + 1) / claim.weight + 1e-9
 
@@ -65,7 +68,42 @@ def test_a_flood_gets_what_the_others_do_not_use() -> None:
     """Sixteen cameras that use two frames each and one flood in 64 slots: the cameras may double, the flood has 32."""
     quiet = [Claim(window=4, ceiling=32, weight=1.0, peak=2)] * 16
     flood = Claim(window=32, ceiling=32, weight=1.0, peak=32)
-    assert share_credits(64, [*quiet, flood]) == [4] * 16 + [32]
+    assert share_credits(64, [*quiet, flood]).windows == [4] * 16 + [32]
+
+
+@given(budget=st.integers(1, 500), claims=_CLAIMS, ceiling=st.integers(1, 64), weight=st.sampled_from([0.25, 1.0, 4.0]))
+def test_a_newcomer_is_given_what_sharing_anew_would_about_give(
+    budget: int, claims: list[Claim], ceiling: int, weight: float
+) -> None:
+    """It and the one that the shares were made with differ by the slots that were left, and by rounding."""
+    newcomer = Claim(window=ceiling, ceiling=ceiling, weight=weight, peak=ceiling)
+    shares = share_credits(budget, [*claims, newcomer])
+    window, left = share_of_newcomer(shares, newcomer)
+    assert min(FLOOR, ceiling) <= window <= ceiling
+    assert window >= shares.windows[-1] - 1
+    assert left.spare == max(0, shares.spare - window)
+
+
+async def test_many_that_come_at_once_are_not_shared_out_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand streams open: the slots are shared out anew for every eighth more, and windows fit all the same."""
+    asked: list[int] = []
+
+    def counted(budget: int, claims: Sequence[Claim]) -> Shares:
+        asked.append(len(claims))
+        return share_credits(budget, claims)
+
+    monkeypatch.setattr(windows, "share_credits", counted)
+    keeper = WindowKeeper(10_000)
+    sizes: list[int] = []
+    for _ in range(2000):
+        window = keeper.open(ceiling=32, weight=1.0, announce=lambda _: None)
+        sizes.append(window.size)
+        for _ in range(window.size):
+            await window.enter()
+    assert len(asked) < 70
+    assert sum(asked) < 10 * 2000
+    assert sizes[0] == 32
+    assert all(size in (5, 6) for size in sizes[-100:])
 
 
 @given(window=st.integers(1, 64), announced=st.integers(1, 64))

@@ -34,7 +34,22 @@ class Claim:
         return self.ceiling if self.peak >= self.window else min(self.ceiling, max(FLOOR, 2 * self.peak))
 
 
-def share_credits(budget: int, claims: Sequence[Claim]) -> list[int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How the slots are shared out.
+
+    Attributes:
+        windows: of each stream, at least `FLOOR` or its ceiling if that is less.
+        level: slots above its floor that a stream gets for each unit of weight, if it can use them.
+        spare: slots that nobody can use.
+    """
+
+    windows: list[int]
+    level: float
+    spare: int
+
+
+def share_credits(budget: int, claims: Sequence[Claim]) -> Shares:
     """Share out `budget` slots, max-min fair by weight: nobody is given more than it uses at the expense of another.
 
     As long as the streams use no more than the slots, a frame inside its window finds a slot free, and what a stream
@@ -44,9 +59,6 @@ def share_credits(budget: int, claims: Sequence[Claim]) -> list[int]:
     Args:
         budget: slots.
         claims: what each stream could use.
-
-    Returns:
-        The window of each, at least `FLOOR` or its ceiling if that is less.
     """
     floors = [min(FLOOR, claim.ceiling) for claim in claims]
     wishes = [claim.need - floor for claim, floor in zip(claims, floors, strict=True)]
@@ -58,10 +70,23 @@ def share_credits(budget: int, claims: Sequence[Claim]) -> list[int]:
     by_loss = sorted(range(len(claims)), key=lambda index: given[index] - exact[index])
     for index in by_loss[: max(0, room - sum(given))]:
         given[index] += given[index] < wishes[index]
-    return [
+    windows = [
         claim.most if floor + part == claim.need else floor + part
         for claim, floor, part in zip(claims, floors, given, strict=True)
     ]
+    return Shares(windows=windows, level=level, spare=max(0, room - sum(given)))
+
+
+def share_of_newcomer(shares: Shares, claim: Claim) -> tuple[int, Shares]:
+    """Give a stream that opens what it would get beside the others, as far as `shares` tells without asking them again.
+
+    Returns:
+        Its window, and what there is for the next one.
+    """
+    floor = min(FLOOR, claim.ceiling)
+    given = min(claim.ceiling - floor, max(int(shares.level * claim.weight), shares.spare - floor, 0))
+    spare = max(0, shares.spare - floor - given)
+    return floor + given, Shares(windows=shares.windows, level=shares.level, spare=spare)
 
 
 def _water_level(budget: float, wishes: Sequence[int], weights: Sequence[float]) -> float:

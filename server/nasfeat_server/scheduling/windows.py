@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from nasfeat_server.scheduling.credits import Claim, is_news, share_credits
+from nasfeat_server.scheduling.credits import Claim, Shares, is_news, share_credits, share_of_newcomer
 
 _PERIOD_S = 1.0
 
@@ -70,6 +70,8 @@ class WindowKeeper:
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._listeners: dict[Window, Callable[[int], None]] = {}
+        self._shares: Shares | None = None
+        self._newcomers = 0
 
     def open(self, *, ceiling: int, weight: float, announce: Callable[[int], None], adjustable: bool = True) -> Window:
         """Grant a new stream what there is for it beside the others.
@@ -82,13 +84,23 @@ class WindowKeeper:
                 its backlog, not its window, bounds the slots that it holds.
         """
         window = Window(ceiling=ceiling, weight=weight, adjustable=adjustable)
-        claims = [other.claim() for other in self._listeners]
         # It has used nothing yet, and may be about to use all it gets.
-        claims.append(Claim(window=ceiling, ceiling=ceiling, weight=weight, peak=ceiling))
+        claim = Claim(window=ceiling, ceiling=ceiling, weight=weight, peak=ceiling)
+        size = self._share_of(claim)
         if adjustable:
-            window.size = share_credits(self._budget, claims)[-1]
+            window.size = size
         self._listeners[window] = announce
         return window
+
+    def _share_of(self, newcomer: Claim) -> int:
+        """Share out anew only when an eighth more streams are there than the last time: many may come at once."""
+        self._newcomers += 1
+        if self._shares and self._newcomers * 8 <= len(self._listeners):
+            size, self._shares = share_of_newcomer(self._shares, newcomer)
+            return size
+        self._shares = share_credits(self._budget, [*(window.claim() for window in self._listeners), newcomer])
+        self._newcomers = 0
+        return self._shares.windows[-1]
 
     def close(self, window: Window) -> None:
         """Forget a stream; the others get what it had at the next adjustment."""
@@ -97,8 +109,8 @@ class WindowKeeper:
     def adjust(self) -> None:
         """Give every stream its part of the slots by what it used since the last time."""
         windows = tuple(self._listeners)
-        sizes = share_credits(self._budget, [window.claim() for window in windows])
-        for window, size in zip(windows, sizes, strict=True):
+        self._shares, self._newcomers = share_credits(self._budget, [window.claim() for window in windows]), 0
+        for window, size in zip(windows, self._shares.windows, strict=True):
             window.measure()
             if window.adjustable and is_news(size, window.size):
                 window.resize(size)
