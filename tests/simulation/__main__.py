@@ -12,7 +12,15 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 from tests.simulation.devices import capacity, make_fleet, profiles
-from tests.simulation.experiments import DISCIPLINES, LOADS, beside_a_flood, too_fast_for, under_loads
+from tests.simulation.experiments import (
+    DISCIPLINES,
+    LOADS,
+    PLACINGS,
+    beside_a_flood,
+    divided,
+    too_fast_for,
+    under_loads,
+)
 from tests.simulation.report import Report, write
 
 
@@ -28,10 +36,11 @@ def main(**options: Any) -> None:
     """Simulate the scheduling policy; writes report.txt, report.json and report.png."""
     profile, seed, seconds = profiles()[options["model"]], options["seed"], options["seconds"]
     fleet = make_fleet(profile, options["devices"], options["batch"])
+    places = [(1, "by number"), *itertools.product(_servers(len(fleet)), PLACINGS)]
     with Progress(console=Console(stderr=True), transient=True) as progress:
         sizes = sorted({1, min(4, options["devices"]), options["devices"]})
-        task = progress.add_task("simulating", total=len(DISCIPLINES) * (len(LOADS) + len(sizes) + 1))
-        loads, floods, lives = [], [], []
+        task = progress.add_task("simulating", total=len(DISCIPLINES) * (len(LOADS) + len(sizes) + 1) + len(places))
+        loads, floods, lives, parts = [], [], [], []
         for run in under_loads(fleet, streams=options["streams"], seed=seed, seconds=seconds):
             loads.append(run)
             progress.advance(task)
@@ -42,6 +51,11 @@ def main(**options: Any) -> None:
         for make in DISCIPLINES:
             lives.append(too_fast_for(make, fleet[0], seed=seed, seconds=seconds))
             progress.advance(task)
+        for servers, placed in places:
+            parts.append(
+                divided(fleet, servers=servers, placed=placed, streams=options["streams"], seed=seed, seconds=seconds)
+            )
+            progress.advance(task)
     report = Report(
         options={**options, "output": str(options["output"])},
         profile=profile,
@@ -49,9 +63,15 @@ def main(**options: Any) -> None:
         loads=loads,
         floods=floods,
         lives=lives,
+        divided=parts,
     )
     print(write(report, options["output"]))
     print(f"report.txt, report.json and report.png are in {options['output']}")
+
+
+def _servers(devices: int) -> list[int]:
+    """Give numbers of servers: of eight devices each, of two, of one."""
+    return sorted({devices // each for each in (8, 2, 1) if devices // each > 1})
 
 
 if __name__ == "__main__":

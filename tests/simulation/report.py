@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from tests.simulation.devices import Profile
-from tests.simulation.experiments import FLOODED_LOAD, LOADS, FloodRun, LiveRun, LoadRun
+from tests.simulation.experiments import DIVIDED_LOAD, FLOODED_LOAD, LOADS, DividedRun, FloodRun, LiveRun, LoadRun
 
 _PANELS = (
     ("goodput_of_capacity", "goodput, part of capacity"),
@@ -41,6 +41,7 @@ class Report:
     loads: Sequence[LoadRun]
     floods: Sequence[FloodRun]
     lives: Sequence[LiveRun]
+    divided: Sequence[DividedRun]
 
 
 def write(report: Report, output: Path) -> str:
@@ -60,7 +61,13 @@ def as_text(report: Report) -> str:
     kind = "measured" if report.profile.measured else "ASSUMED, NOT MEASURED"
     console.print(f"Devices: {report.profile.name}, {kind}. {report.profile.provenance}.", highlight=False)
     console.print(f"Together {report.capacity:.1f} frames/s at best. {report.options}", highlight=False)
-    for table in (_load_table(report.loads), _flood_table(report.floods), _live_table(report.lives)):
+    tables = (
+        _load_table(report.loads),
+        _flood_table(report.floods),
+        _live_table(report.lives),
+        _divided_table(report.divided),
+    )
+    for table in tables:
         console.print()
         console.print(table)
     return out.getvalue()
@@ -121,6 +128,27 @@ def _live_table(runs: Sequence[LiveRun]) -> Table:
     table = _table(title, "discipline", "median", "oldest", "frames/s")
     for run in runs:
         table.add_row(run.discipline, f"{run.median_age:.2f}", f"{run.oldest_age:.2f}", f"{run.frames_per_s:.2f}")
+    return table
+
+
+def _divided_table(runs: Sequence[DividedRun]) -> Table:
+    title = f"Mixed workload at {DIVIDED_LOAD:.0%} on the same devices, divided among servers"
+    headings = ("good/s", "of cap.", "fairness", "wait p50", "p99", "p99 with deadline", "missed", "dropped")
+    table = _table(title, "servers", "streams placed", *headings)
+    for run in runs:
+        one = run.summary
+        table.add_row(
+            str(run.servers),
+            run.placed,
+            f"{one.goodput:.1f}",
+            f"{one.goodput_of_capacity:.1%}",
+            f"{one.fairness:.3f}",
+            f"{one.wait_p50_s * 1000:.1f} ms",
+            f"{one.wait_p99_s * 1000:.1f} ms",
+            f"{one.hurried_p99_s * 1000:.1f} ms",
+            f"{one.missed:.2%}",
+            f"{one.dropped:.2%}",
+        )
     return table
 
 

@@ -25,6 +25,10 @@ class Arrivals(Protocol):
         """Give the times in seconds, never descending, as long as frames come."""
         ...
 
+    def offered(self, seconds: float) -> float:
+        """Give the frames that are due in so many seconds, on average."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Periodic:
@@ -42,6 +46,10 @@ class Periodic:
             yield (start + number + self.jitter * rng.random()) / self.rate
             number += 1
 
+    def offered(self, seconds: float) -> float:
+        """Give the frames."""
+        return self.rate * seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poisson:
@@ -55,6 +63,10 @@ class Poisson:
         while True:
             now += rng.expovariate(self.rate)
             yield now
+
+    def offered(self, seconds: float) -> float:
+        """Give the frames."""
+        return self.rate * seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +90,10 @@ class Bursts:
                 now += gap_s
             now += rng.expovariate(1 / silence_s)
 
+    def offered(self, seconds: float) -> float:
+        """Give the frames."""
+        return self.rate * seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -90,6 +106,10 @@ class Job:
         """Give the times."""
         for _ in range(self.count):
             yield self.start_s
+
+    def offered(self, seconds: float) -> float:
+        """Give the frames, if it starts before."""
+        return self.count if self.start_s < seconds else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

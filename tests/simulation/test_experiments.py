@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from tests.simulation.__main__ import main
 from tests.simulation.devices import Device, capacity, make_fleet, profiles
 from tests.simulation.disciplines import Fifo
-from tests.simulation.experiments import beside_a_flood, too_fast_for
+from tests.simulation.experiments import PLACINGS, beside_a_flood, divided, too_fast_for
 from tests.simulation.ours import Ours
 from tests.simulation.streams import Ending, Job, Periodic, Stream
 from tests.simulation.summary import ages, fairness, summarize, waits
@@ -115,3 +115,14 @@ def test_the_command_writes_its_report(tmp_path: Path) -> None:
     assert (tmp_path / "report.txt").read_text() in result.output
     assert '"discipline": "nasfeat"' in (tmp_path / "report.json").read_text()
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+@_SEEDS
+def test_devices_divided_among_servers_make_frames_wait(seed: int) -> None:
+    """The same streams on the same twelve devices wait longer where six servers have two each, however placed."""
+    fleet, seconds = _fleet("mobile", 12), 5.0
+    whole = divided(fleet, servers=1, placed="by number", streams=60, seed=seed, seconds=seconds).summary
+    for placed in PLACINGS:
+        parts = divided(fleet, servers=6, placed=placed, streams=60, seed=seed, seconds=seconds).summary
+        assert parts.wait_p99_s > whole.wait_p99_s
+        assert parts.goodput_of_capacity > 0.5

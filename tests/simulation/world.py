@@ -5,7 +5,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.simulation.agenda import Agenda
 from tests.simulation.devices import Device
@@ -52,6 +52,27 @@ class Record:
     frames: Sequence[Frame]
     due: Sequence[int]
     batches: Sequence[Batch]
+
+
+def together(records: Sequence[Record]) -> Record:
+    """Put the runs of several servers together, which had the same horizon, as if they had been one."""
+    frames: list[Frame] = []
+    batches: list[Batch] = []
+    streams: list[Stream] = []
+    fleet: list[Device] = []
+    for record in records:
+        frames += (replace(frame, stream=frame.stream + len(streams)) for frame in record.frames)
+        batches += (replace(batch, device=batch.device + len(fleet)) for batch in record.batches)
+        streams += record.streams
+        fleet += record.fleet
+    return Record(
+        horizon_s=records[0].horizon_s,
+        streams=streams,
+        fleet=fleet,
+        frames=frames,
+        due=[count for record in records for count in record.due],
+        batches=batches,
+    )
 
 
 class _Source:
