@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 # What probes and load balancers ask, which have no tokens: it tells whether the server serves and nothing else.
 _OPEN = f"/{health.SERVICE_NAME}/"
 _SERVICE = feature_service_pb2.DESCRIPTOR.services_by_name["FeatureService"]
+_METHODS = frozenset(f"{_SERVICE.full_name}/{method.name}" for method in _SERVICE.methods)
 _PAUSE_S = 1.0
 
 # gRPC runs a call's handler in the task, and so in the context, of its interceptors.
@@ -54,10 +55,15 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
         self.failures: Counter[str] = Counter({"missing": 0, "malformed": 0, "unknown": 0})
         self._tenants = tenants
         self._observer = observer
+        self._methods = _METHODS
         self._logged_at = -_PAUSE_S
         self._unlogged = 0
         # Browsers are asked on other threads than calls.
         self._counting = threading.Lock()
+
+    def count(self, methods: Iterable[str]) -> None:
+        """Count refused calls of `methods`, too, which are "package.Service/Method"."""
+        self._methods = self._methods.union(methods)
 
     async def intercept_service(
         self,
@@ -111,8 +117,8 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
 
     def _count(self, method: str, error: UnauthenticatedError) -> None:
         # Of the methods that there are alone: a label of anything that strangers send has no bound.
-        service, _, name = method.removeprefix("/").rpartition("/")
-        if service == _SERVICE.full_name and name in _SERVICE.methods_by_name:
+        if method.removeprefix("/") in self._methods:
+            name = method.rpartition("/")[2]
             self._observer.observe(RequestFinished(method=name, code=status_of(error).code.name))
 
     def _note(self, method: str, peer: str, error: UnauthenticatedError) -> None:

@@ -36,6 +36,7 @@ class FrameJob:
         stages_s: seconds spent in each stage so far.
         leading: others may wait for this image under `key`.
         following: the same image is on its way, and this one waits for it.
+        method: of the call that brought it, if that is no stream.
         stream_id: the name of its stream; "" outside of one.
         traceparent: what its client says of a trace that it belongs to; "" for nothing.
         traced: None if it is not.
@@ -46,7 +47,7 @@ class FrameJob:
         *,
         frame_id: int,
         capture_time: Timestamp | None,
-        image: image_pb2.Image,
+        image: image_pb2.Image | bytes | RawPixels,
         pixels: memoryview | None = None,
         lane: int,
         weight: float,
@@ -58,10 +59,11 @@ class FrameJob:
         # A copy, since any part of a message keeps all of its memory, the image's too.
         self.capture_time = Timestamp(seconds=capture_time.seconds, nanos=capture_time.nanos) if capture_time else None
         # Read once, in `FramePath.receive`: each reading of a message's bytes copies them.
-        self.image: image_pb2.Image | None = image
+        self.image = image if isinstance(image, image_pb2.Image) else None
         # Those of a raw image, if they are not in the message.
         self.pixels = pixels
-        self.content: bytes | RawPixels | None = None
+        self.content = None if isinstance(image, image_pb2.Image) else image
+        self.method = "ExtractFeatures"
         self.stream_id = ""
         self.traceparent = ""
         self.traced: Traced | None = None

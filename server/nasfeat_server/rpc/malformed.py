@@ -6,7 +6,7 @@ that.
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -36,9 +36,15 @@ class MalformedInterceptor(grpc.aio.ServerInterceptor):
     Methods whose messages are read by a parser of their own are to be behind this.
     """
 
-    def __init__(self, observer: Observer) -> None:
-        """Tell `observer` of calls that are refused; a stream's handler tells of its own."""
+    def __init__(self, observer: Observer, kinds: Mapping[str, Descriptor]) -> None:
+        """Tell `observer` of calls that are refused; a stream's handler tells of its own.
+
+        Args:
+            observer: told of them.
+            kinds: what those methods take that protobuf does not know, by "package.Service/Method".
+        """
         self._observer = observer
+        self._kinds = kinds
 
     async def intercept_service(
         self,
@@ -50,17 +56,17 @@ class MalformedInterceptor(grpc.aio.ServerInterceptor):
         parse = handler.request_deserializer if handler else None
         if not handler or not parse:
             return handler
-        kind = _kind_of(handler_call_details.method)
+        method = handler_call_details.method.removeprefix("/")
+        kind = self._kinds.get(method) or _kind_of(method)
         if handler.request_streaming:
             return _with(handler, _parser(parse, kind, lambda _: parse(b"")), lambda behavior: behavior)
-        refuse = functools.partial(_refuse_malformed, handler_call_details.method.rpartition("/")[2], self._observer)
+        refuse = functools.partial(_refuse_malformed, method.rpartition("/")[2], self._observer)
         return _with(handler, _parser(parse, kind, _Malformed), functools.partial(_checked, refuse))
 
 
 def _kind_of(method: str) -> Descriptor:
     """Give the kind of message that a method takes which has a handler."""
-    name = method.removeprefix("/").replace("/", ".")
-    return descriptor_pool.Default().FindMethodByName(name).input_type
+    return descriptor_pool.Default().FindMethodByName(method.replace("/", ".")).input_type
 
 
 def _parser(parse: Callable[[bytes], Any], kind: Descriptor, instead: Callable[[str], Any]) -> Callable[[bytes], Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grpc
 import grpc.aio
@@ -17,6 +17,7 @@ from nasfeat_server.rpc.calls import CallsInterceptor
 from nasfeat_server.rpc.health import HealthServicer
 from nasfeat_server.rpc.malformed import MalformedInterceptor
 from nasfeat_server.rpc.payload import ReceiveInterceptor
+from nasfeat_server.rpc.service import Service
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.rpc.tracing import TracingInterceptor
 from nasfeat_server.rpc.unserved import make_server
@@ -39,6 +40,7 @@ class RpcServer:
         observer: told of every call.
         authentication: lets calls through; None lets all.
         tracer: decides which of those are traced; None traces none.
+        services: what is served beside FeatureService.
     """
 
     def __init__(
@@ -51,20 +53,25 @@ class RpcServer:
         credentials: grpc.ServerCredentials | None = None,
         authentication: AuthenticationInterceptor | None = None,
         tracer: Tracer | None = None,
+        services: Sequence[Service] = (),
     ) -> None:
         self._listen = listen
         self._credentials = credentials
+        self._services = services
         self._health = HealthServicer()
         self._started = False
         self._has_replicas = False
         self._stopping = False
+        others = {method: kind for service in services for method, kind in service.kinds.items()}
+        if authentication:
+            authentication.count(others)
         # Who is not known goes before anything else is done for the call, but is counted.
         interceptors = (
-            CallsInterceptor(methods=_methods(), observer=observer),
+            CallsInterceptor(methods=(*_methods(), *others), observer=observer),
             *((authentication,) if authentication else ()),
-            *((TracingInterceptor(tracer),) if tracer else ()),
+            *((TracingInterceptor(tracer, others),) if tracer else ()),
             ReceiveInterceptor(),
-            MalformedInterceptor(observer),
+            MalformedInterceptor(observer, others),
         )
         self._server = make_server((*_options(limits), *_connection_options(connections)), interceptors)
 
@@ -96,6 +103,8 @@ class RpcServer:
         """Answer calls from now on."""
         feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        for service in self._services:
+            _add(service, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         for name in (LIVENESS, health.SERVICE_NAME, reflection.SERVICE_NAME):
@@ -104,9 +113,9 @@ class RpcServer:
         self._started = True
 
     def set_serving(self, serving: bool) -> None:
-        """Tell health checks, for the whole server and for FeatureService, whether to send work here."""
+        """Tell health checks, for the whole server and for each service of images, whether to send work here."""
         self._has_replicas = serving
-        for name in ("", SERVICE):
+        for name in ("", SERVICE, *(service.name for service in self._services)):
             self._health.set(name, serving=serving)
 
     def stop_serving(self) -> None:
@@ -127,6 +136,12 @@ class RpcServer:
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls at once and wait up to `grace_s` for those under way, then cancel them."""
         await self._server.stop(grace_s)
+
+
+def _add(service: Service, server: grpc.aio.Server) -> None:
+    """Do what generated code does, under the service's own name."""
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.name, dict(service.handlers)),))
+    server.add_registered_method_handlers(service.name, dict(service.handlers))
 
 
 def _methods() -> Iterator[str]:

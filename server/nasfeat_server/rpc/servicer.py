@@ -1,35 +1,26 @@
 """FeatureService: every call of the wire, counted and with its errors turned into statuses."""
 
-import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
-import grpc
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.errors import (
     InvalidRequestError,
-    NasfeatError,
     OverloadedError,
     ShuttingDownError,
 )
 from nasfeat_server.rpc import convert, tenancy, tracing
+from nasfeat_server.rpc.answering import answering
 from nasfeat_server.rpc.catalog import Catalog, Served
-from nasfeat_server.rpc.job import error_name
 from nasfeat_server.rpc.payload import Received
-from nasfeat_server.rpc.status import status_of, trailing_metadata
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
-from nasfeat_server.telemetry.events import Observer, Refused, RequestFinished, StreamClosed, StreamOpened
+from nasfeat_server.telemetry.events import Observer, StreamClosed, StreamOpened
 
-_AnyContext = grpc.aio.ServicerContext[Any, Any]
-
-_log = logging.getLogger(__name__)
 # A server that stops closes a connection with its last call. A client that is sending then loses what it has not read
 # yet, since the kernel answers data that nobody will read with a reset: it gets this time to read.
 _LINGER_S = 0.5
@@ -73,7 +64,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self, request: feature_service_pb2.ExtractFeaturesRequest, context: ExtractContext
     ) -> feature_service_pb2.ExtractFeaturesResponse:
         """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
-        async with self._answering("ExtractFeatures", context):
+        async with answering("ExtractFeatures", context, self._observer):
             self._check_running()
             served = self._catalog.choose(request.model)
             with served.calls.under_way():
@@ -94,7 +85,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self, request_iterator: AsyncIterator[Received], context: StreamContext
     ) -> None:
         """Grant a stream and answer its frames until the client has sent the last."""
-        async with self._answering("StreamFeatures", context):
+        async with answering("StreamFeatures", context, self._observer):
             self._check_running()
             # Nothing is sent before the grant, not even metadata: until then a refused stream may be retried.
             options = await _opening(request_iterator)
@@ -118,7 +109,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self, request: feature_service_pb2.GetModelRequest, context: GetModelContext
     ) -> feature_service_pb2.GetModelResponse:
         """Describe the model."""
-        async with self._answering("GetModel", context):
+        async with answering("GetModel", context, self._observer):
             model = self._catalog.find(request.name).model
             return feature_service_pb2.GetModelResponse(model=model)
 
@@ -127,7 +118,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
     ) -> feature_service_pb2.ListModelsResponse:
         """Describe every version that is served."""
         del request
-        async with self._answering("ListModels", context):
+        async with answering("ListModels", context, self._observer):
             models = [served.model for served in self._catalog.served]
             return feature_service_pb2.ListModelsResponse(models=models)
 
@@ -153,27 +144,6 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             served.calls.streams.remove(stream)
             self._streams.remove(stream)
             self._observer.observe(StreamClosed(overload=overload, duration_s=time.monotonic() - opened_at))
-
-    @contextlib.asynccontextmanager
-    async def _answering(self, method: str, context: _AnyContext) -> AsyncIterator[None]:
-        """Turn the errors of a call into its status, and count it."""
-        code = grpc.StatusCode.OK
-        try:
-            yield
-        except NasfeatError as error:
-            code = status_of(error).code
-            refused = Refused(method=method, reason=error_name(error), message=str(error), traced=tracing.traced())
-            self._observer.observe(refused)
-            await context.abort(code, str(error), trailing_metadata(error))
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED
-            raise
-        except Exception:  # noqa: BLE001 - whatever it is, the client is answered and the log has the trace
-            code = grpc.StatusCode.INTERNAL
-            _log.exception("%s failed", method)
-            await context.abort(code, "the server failed on this call; its log says why")
-        finally:
-            self._observer.observe(RequestFinished(method=method, code=code.name))
 
 
 async def _opening(requests: AsyncIterator[Received]) -> feature_service_pb2.StreamOptions:

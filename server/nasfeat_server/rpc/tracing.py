@@ -1,7 +1,7 @@
 """What is traced of a call; of most, nothing."""
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -32,14 +32,15 @@ def path_of_call(path: FramePath) -> FramePath:
 
 
 class TracingInterceptor(grpc.aio.ServerInterceptor):
-    """Lets a tracer decide on every call of FeatureService; to be behind authentication, so that no stranger is traced.
+    """Lets a tracer decide on calls of FeatureService and its like; to be behind authentication: no stranger is traced.
 
     Health checks and reflection would be most of the calls, and tell nothing.
     """
 
-    def __init__(self, tracer: Tracer) -> None:
-        """Ask `tracer`."""
+    def __init__(self, tracer: Tracer, others: Iterable[str]) -> None:
+        """Ask `tracer` about FeatureService and the methods `others`, which are "package.Service/Method"."""
         self._tracer = tracer
+        self._methods = _METHODS.union(others)
 
     async def intercept_service(
         self,
@@ -48,6 +49,6 @@ class TracingInterceptor(grpc.aio.ServerInterceptor):
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Give the handler of a call."""
         method = handler_call_details.method.removeprefix("/")
-        if method in _METHODS:
+        if method in self._methods:
             _trace.set(self._tracer.call(method, handler_call_details.invocation_metadata))
         return await continuation(handler_call_details)

@@ -1,12 +1,14 @@
 """ExtractFeatures: a handful of images in one call."""
 
 import asyncio
+import functools
 from collections.abc import Sequence
 
 from nasfeat.v1 import feature_service_pb2, image_pb2
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import DeadlinePassedError, InvalidRequestError, OverloadedError
+from nasfeat_server.imaging.types import RawPixels
 from nasfeat_server.rpc import convert
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob, write_result
@@ -30,7 +32,7 @@ async def extract(
         DeadlinePassedError: none of the images can be ready in time.
     """
     selection = select(request.outputs, request.top_k, description, limits)
-    _check_count(len(request.images), selection, limits)
+    check_count(len(request.images), selection, limits)
     jobs = await answer(request.images, selection, path=path, weight=weight, limits=limits, timeout_s=timeout_s)
     response = feature_service_pb2.ExtractFeaturesResponse()
     for job in jobs:
@@ -39,34 +41,37 @@ async def extract(
 
 
 async def answer(
-    images: Sequence[image_pb2.Image],
+    images: Sequence[image_pb2.Image | bytes | RawPixels],
     selection: Selection,
     *,
     path: FramePath,
     weight: float,
     limits: RequestLimits,
     timeout_s: float | None,
+    method: str = "ExtractFeatures",
 ) -> Sequence[FrameJob]:
     """Send `images` through the server side by side; gives them answered, each with what it has or why it has nothing.
+
+    Args:
+        images: messages, files or pixels.
+        selection: what is wanted of each.
+        path: the way that they take.
+        weight: their share of the devices.
+        limits: what a request may ask for.
+        timeout_s: after which nobody waits for them; None for never.
+        method: the call that brought them.
 
     Raises:
         OverloadedError: none of them found room.
         DeadlinePassedError: none of them can be ready in time.
     """
-    lane = path.dispatcher.open_lane(weight)
-    deadline = convert.deadline_after(timeout_s)
-    jobs = [
-        FrameJob(
-            frame_id=index,
-            capture_time=None,
-            image=image,
-            lane=lane,
-            weight=weight,
-            selection=selection,
-            deadline=deadline,
-        )
-        for index, image in enumerate(images)
-    ]
+    lane, deadline = path.dispatcher.open_lane(weight), convert.deadline_after(timeout_s)
+    make = functools.partial(
+        FrameJob, capture_time=None, lane=lane, weight=weight, selection=selection, deadline=deadline
+    )
+    jobs = [make(frame_id=index, image=image) for index, image in enumerate(images)]
+    for job in jobs:
+        job.method = method
     try:
         async with asyncio.TaskGroup() as tasks:
             for job in jobs:
@@ -80,7 +85,12 @@ async def answer(
     return jobs
 
 
-def _check_count(count: int, selection: Selection, limits: RequestLimits) -> None:
+def check_count(count: int, selection: Selection, limits: RequestLimits) -> None:
+    """Refuse a call that has no images, too many or too much to be answered in one message.
+
+    Raises:
+        InvalidRequestError: names the number and the limit.
+    """
     if not 1 <= count <= limits.max_images_per_call:
         raise InvalidRequestError(
             f"a call takes 1 to {limits.max_images_per_call} images, not {count}; use a stream for more"

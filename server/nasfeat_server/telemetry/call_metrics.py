@@ -40,7 +40,7 @@ class CallMetrics(Collector):
         self._ended: dict[tuple[str, str], _Ended] = {}
 
     def request_finished(self, event: RequestFinished) -> None:
-        """Count a call of FeatureService by the name of its method alone."""
+        """Count a call by the name of its method alone."""
         self._requests[event.method, event.code] += 1
 
     def stream_opened(self, event: StreamOpened) -> None:
@@ -69,7 +69,9 @@ class CallMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Make the samples of a scrape."""
         requests = CounterMetricFamily(
-            "nasfeat_requests", "Calls of FeatureService by method and gRPC status.", labels=("method", "code")
+            "nasfeat_requests",
+            "Calls that have to do with images or models, by method and gRPC status.",
+            labels=("method", "code"),
         )
         for labels, count in self._requests.copy().items():
             requests.add_metric(labels, count)
