@@ -55,7 +55,7 @@ class App:
         self.models: Models | None = None
         self.ready = asyncio.Event()
         self._metrics = PrometheusObserver()
-        self._catalog = Catalog()
+        self._catalog = Catalog(config.model_alias)
         self._web = Web(config, self._catalog, self._metrics)
         self._tracing = tracing_of(config.tracing)
         tracing = (self._tracing,) if self._tracing else ()

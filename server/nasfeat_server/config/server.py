@@ -26,6 +26,7 @@ class ServerConfig:
         run_module_graph: run the graph that the weights' module brings, in place of our own.
         cache: where downloads are kept; None for the user's cache directory.
         model_version: the operator's name for the weights, told in every result.
+        model_alias: a name that the model has beside its own; None for no other.
         engine: one of `nasfeat_server.engine.choice.ENGINES`, or "auto" for the fastest that there is.
         precision: the arithmetic; one of `nasfeat_server.engine.choice.PRECISIONS`.
         precision_floor: the mean cosine to fp32's feature vectors below which the server refuses to start.
@@ -59,6 +60,7 @@ class ServerConfig:
     run_module_graph: bool = False
     cache: Path | None = None
     model_version: str = "1"
+    model_alias: str | None = None
     engine: str = "auto"
     precision: str = "fp32"
     precision_floor: float = 0.995

@@ -84,8 +84,13 @@ class Calls:
 class Catalog:
     """Finds the version of the model for each call: the one that it names, or else by their shares."""
 
-    def __init__(self) -> None:
-        """Start empty; no call may come before there is a stable version."""
+    def __init__(self, alias: str | None = None) -> None:
+        """Start empty; no call may come before there is a stable version.
+
+        Args:
+            alias: a name that the model has beside its own.
+        """
+        self._alias = alias
         self._served: dict[ModelLabel, Served] = {}
         self._split = Split(0.0)
 
@@ -93,6 +98,12 @@ class Catalog:
     def served(self) -> tuple[Served, ...]:
         """Every version, the stable one first."""
         return tuple(self._served[label] for label in ModelLabel if label in self._served)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the model is called: by itself, and by the operator."""
+        own = (served.model.identity.name for served in self.served)
+        return tuple(dict.fromkeys((*own, *((self._alias,) if self._alias else ()))))
 
     @property
     def share(self) -> float:
@@ -121,7 +132,7 @@ class Catalog:
         """Give the version that a new call goes to.
 
         Args:
-            wanted: a label, a version's name or the model's own; "" leaves the choice to the shares.
+            wanted: a label, a version's name or one of the model's; "" leaves the choice to the shares.
 
         Raises:
             ModelNotFoundError: there is no such version.
@@ -143,4 +154,6 @@ class Catalog:
         there = "; ".join(
             f"{served.model.identity.name!r} in version {served.version!r} as {served.label}" for served in self.served
         )
+        if wanted == self._alias:
+            return self._served[ModelLabel.STABLE]
         raise ModelNotFoundError(f"there is no model {wanted!r} here, only {there}")

@@ -55,4 +55,10 @@ SERVED_MODEL: Options = (
         "sides) or 'center_crop:0.875' (that part of the middle, as TF-Slim evaluates).",
     ),
     setting(_SECTION, "--model-version", default=_DEFAULTS.model_version, help="Your name for these weights."),
+    setting(
+        _SECTION,
+        "--model-alias",
+        metavar="NAME",
+        help="Another name under which clients may ask for the model, as the one that it had on another server.",
+    ),
 )
