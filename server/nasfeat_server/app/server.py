@@ -18,10 +18,12 @@ from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.app.web import Web
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine.devices import place
+from nasfeat_server.facades.tfserving import TensorFlowServing
 from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.rpc.catalog import Catalog, Served
-from nasfeat_server.rpc.control import ControlServer
+from nasfeat_server.rpc.control import ControlServer, ServerState
 from nasfeat_server.rpc.server import RpcServer
+from nasfeat_server.rpc.service import Service
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.scheduling.sharing import Key
 from nasfeat_server.telemetry.fanout import Fanout
@@ -82,6 +84,7 @@ class App:
                 credentials=guard.credentials,
                 authentication=guard.authentication,
                 tracer=self._tracing,
+                services=self._facades(),
             )
             stack.push_async_callback(rpc.stop, 0)
             handler = self._web.handler(guard, rpc, lambda: self.models.state().models if self.models else ())
@@ -103,6 +106,15 @@ class App:
                     await models.close()
                     for task in background:
                         task.cancel()
+
+    def _facades(self) -> tuple[Service, ...]:
+        def state() -> ServerState:
+            return self.models.state() if self.models else ServerState(models=(), loading="", ready=False)
+
+        serving = TensorFlowServing(
+            catalog=self._catalog, limits=self.config.limits, observer=self._observer, state=state
+        )
+        return serving.services()
 
     @contextlib.contextmanager
     def _common(self, on_change: Callable[[], None]) -> Iterator[Common]:

@@ -1,0 +1,1 @@
+"""What operators may say to a running server."""
