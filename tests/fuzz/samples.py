@@ -1,8 +1,12 @@
 """Valid messages of every kind that a client sends, to be damaged."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from tests.fuzz import wire_mutation
 from tests.fuzz.target import Mutation
 
+from nasfeat.tfserving.v1 import serving_pb2, tensor_pb2
 from nasfeat.v1 import feature_service_pb2 as pb
 from nasfeat.v1 import image_pb2
 
@@ -53,6 +57,25 @@ def extractions() -> tuple[pb.ExtractFeaturesRequest, ...]:
         pb.ExtractFeaturesRequest(images=IMAGES[:1]),
         pb.ExtractFeaturesRequest(images=IMAGES, outputs=["global_pool", "Cell_0/mean"], top_k=5, model="canary"),
     )
+
+
+def predictions() -> tuple[serving_pb2.PredictRequest, ...]:
+    """Make calls of TensorFlow Serving's clients: pixels that lie in the message, numbers, and a file."""
+    floats = _tensor(tensor_pb2.DATA_TYPE_FLOAT, (1, 32, 32, 3), float_val=bytes(4 * 32 * 32 * 3))
+    # Of a size from which on values are cut out.
+    pixels = _tensor(tensor_pb2.DATA_TYPE_UINT8, (24, 32, 32, 3), tensor_content=bytes(24 * 32 * 32 * 3))
+    numbers = _tensor(tensor_pb2.DATA_TYPE_UINT8, (1, 32, 32, 3), int_val=b"\x7f\xff\x01" * 32 * 16 * 3)
+    file = _tensor(tensor_pb2.DATA_TYPE_STRING, (1,), string_val=[GIF])
+    spec = serving_pb2.ModelSpec(name="fake_nasnet_cifar", version_label="stable", signature_name="serving_default")
+    return (
+        *(serving_pb2.PredictRequest(inputs={"images": tensor}) for tensor in (floats, pixels, numbers)),
+        serving_pb2.PredictRequest(model_spec=spec, inputs={"images": file}, output_filter=["default", "Cell_0/mean"]),
+    )
+
+
+def _tensor(dtype: tensor_pb2.DataType.ValueType, shape: Sequence[int], **values: Any) -> tensor_pb2.Tensor:
+    axes = [tensor_pb2.TensorShape.Dim(size=size) for size in shape]
+    return tensor_pb2.Tensor(dtype=dtype, tensor_shape=tensor_pb2.TensorShape(dim=axes), **values)
 
 
 def stream_messages() -> tuple[pb.StreamFeaturesRequest, ...]:

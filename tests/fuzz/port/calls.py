@@ -11,14 +11,20 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tests.fuzz import samples, wire_mutation
 
+from nasfeat.tfserving.v1 import serving_pb2
 from nasfeat.v1 import feature_service_pb2 as pb
 
 _SERVICE = "/nasfeat.v1.FeatureService/"
+_PREDICTIONS = "/tensorflow.serving.PredictionService/"
+_SPEC = serving_pb2.ModelSpec(name="fake_nasnet_cifar", version_label="stable")
 _UNARY = (
     (f"{_SERVICE}GetModel", pb.GetModelRequest(name="stable")),
     (f"{_SERVICE}ListModels", pb.ListModelsRequest()),
     ("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest(service="nasfeat.v1.FeatureService")),
     *((f"{_SERVICE}ExtractFeatures", message) for message in samples.extractions() * 3),
+    *((f"{_PREDICTIONS}Predict", message) for message in samples.predictions()),
+    (f"{_PREDICTIONS}GetModelMetadata", serving_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])),
+    ("/tensorflow.serving.ModelService/GetModelStatus", serving_pb2.GetModelStatusRequest(model_spec=_SPEC)),
 )
 _REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 # What the server must never say to a client, whatever that sends.
@@ -106,7 +112,8 @@ async def judge(call: Any) -> None:
 
 
 def _damaged(message: Any, draw: random.Random) -> bytes:
-    others = [other.SerializeToString() for other in (*samples.stream_messages(), *samples.extractions())]
+    all_kinds = (*samples.stream_messages(), *samples.extractions(), *samples.predictions())
+    others = [other.SerializeToString() for other in all_kinds]
     return wire_mutation.mutated(message.SerializeToString(), draw, others)
 
 
