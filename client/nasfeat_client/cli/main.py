@@ -8,9 +8,10 @@ import click
 
 from nasfeat_client.cli import jobs, report
 from nasfeat_client.cli.books import Destination
+from nasfeat_client.cli.cluster.job import Cluster, extract_on
 from nasfeat_client.cli.loading import load
 from nasfeat_client.cli.looking import search, similar, timeline
-from nasfeat_client.cli.options import key_values, rate, with_destination, with_session
+from nasfeat_client.cli.options import key_values, rate, with_cluster, with_destination, with_session
 from nasfeat_client.cli.pushing import push
 from nasfeat_client.cli.session import Session, taken
 from nasfeat_client.cli.tables.formats import STDOUT, format_of
@@ -27,6 +28,7 @@ def nasfeat() -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @with_destination
 @click.option("--restart", is_flag=True, help="Begin anew, where a run that was ended early could be gone on with.")
+@with_cluster
 @with_session
 def extract(
     sources: tuple[str, ...],
@@ -35,7 +37,7 @@ def extract(
     outputs: tuple[str, ...],
     *,
     restart: bool,
-    **session: Any,
+    **options: Any,
 ) -> int:
     """Extract the features of pictures.
 
@@ -49,8 +51,14 @@ def extract(
 
     A run into a Parquet file that was killed, interrupted, or lost its server, is gone on with by the same command.
     """
-    destination = _destination(output, table_format, outputs, as_json=session["as_json"])
-    return jobs.extract(Session(**session), sources, destination, restart=restart)
+    session, options = taken(options)
+    cluster = Cluster(**options)
+    if cluster.on:
+        return extract_on(cluster, session, sources, output, outputs, table_format=table_format, restart=restart)
+    if cluster.told:
+        raise click.UsageError(f"--{next(iter(cluster.told))} is for clusters: say which one, with --on")
+    destination = _destination(output, table_format, outputs, as_json=session.as_json)
+    return jobs.extract(session, sources, destination, restart=restart)
 
 
 @nasfeat.command()
@@ -133,6 +141,8 @@ def video(source: str, output: Path, table_format: str | None, outputs: tuple[st
 def _destination(output: Path, table_format: str | None, outputs: tuple[str, ...], *, as_json: bool) -> Destination:
     if output == STDOUT and as_json:
         raise click.UsageError("the table goes to stdout: --json would put its document among the rows")
+    if output.is_dir():
+        raise click.UsageError(f"{output} is a folder, not a file to write")
     return Destination(path=output, table_format=format_of(output, table_format), outputs=outputs)
 
 

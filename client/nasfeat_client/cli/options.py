@@ -49,7 +49,7 @@ _DESTINATION = (
     click.option(
         "-o",
         "--output",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path),
         default="features.parquet",
         show_default=True,
         help="The table to write, replaced only when all is done; its ending tells the format: .parquet, .npz, .jsonl, "
@@ -68,6 +68,50 @@ _DESTINATION = (
         help="An output to write instead of the feature vector; repeat it for several. `nasfeat model` lists them.",
     ),
 )
+
+_CLUSTER = (
+    click.option(
+        "--on",
+        metavar="ADDRESS",
+        help="Have a Ray cluster read, extract and write: ray://HOST:PORT, or 'ray' for the cluster that RAY_ADDRESS "
+        "names or this machine belongs to, else one of this machine alone. Sources and output may be URIs of object "
+        "stores (s3://, gs://, abfs://); the output is a folder of Parquet files. Pictures go to the servers that "
+        "--target names; without it, nodes hold engines. What follows is for --on alone.",
+    ),
+    click.option(
+        "--weights", metavar="SOURCE", help="Of engines on the nodes, as of nasfeat-server.  [default: published]"
+    ),
+    click.option(
+        "--variant", metavar="NAME", help="The network: large, mobile, cifar.  [default: what the weights say]"
+    ),
+    click.option("--engine", metavar="NAME", help="tensorflow, openvino, jax.  [default: the fastest on the device]"),
+    click.option("--crop", metavar="POLICY", help="stretch, letterbox, center_crop:FRACTION.  [default: stretch]"),
+    click.option(
+        "--batch-size",
+        type=click.Choice([str(1 << power) for power in range(11)]),
+        callback=lambda _context, _parameter, value: value and int(value),
+        metavar="NUMBER",
+        help="Pictures computed at once, a power of two.  [default: 4]",
+    ),
+    click.option(
+        "--replicas",
+        type=click.IntRange(min=1),
+        help="Actors that hold an engine or ask servers.  [default: one for each GPU, or for each node]",
+    ),
+    click.option("--replica-cpus", type=click.FloatRange(min=0), help="Cores set aside for each.  [default: 1]"),
+    click.option(
+        "--replica-gpus",
+        type=click.FloatRange(min=0),
+        help="GPUs set aside for each.  [default: 1 for engines, where the cluster has GPUs]",
+    ),
+    click.option("--part-size", type=click.IntRange(min=1), help="Pictures in a file, at most.  [default: 256]"),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
+)
+
+
+def with_cluster(command: Command) -> Command:
+    """Add the options of a `Cluster`."""
+    return _with(command, _CLUSTER)
 
 
 def with_session(command: Command) -> Command:

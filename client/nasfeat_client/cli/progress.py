@@ -23,6 +23,10 @@ class Progress:
         """Say how many there will be, now that it is known."""
         self._bars.update(self._task, total=total)
 
+    def reset(self, total: int, done: int) -> None:
+        """Begin to count, now that it is known how many there are and how many were done before."""
+        self._bars.reset(self._task, total=total, completed=done)
+
     def start(self, what: str, total: int) -> None:
         """Begin a bar below for the next piece of work."""
         self._task = self._bars.add_task(what, total=total)

@@ -18,7 +18,7 @@ from nasfeat_client.types import ErrorReason, Timings
 
 # What the server could not do, whatever the image. When nothing else comes any more, the run ends: the images that
 # follow would only be added to those that failed.
-_SERVERS_FAULT = frozenset({ErrorReason.OVERLOADED, ErrorReason.SHUTTING_DOWN, ErrorReason.REPLICA_LOST})
+SERVERS_FAULT = frozenset({ErrorReason.OVERLOADED, ErrorReason.SHUTTING_DOWN, ErrorReason.REPLICA_LOST})
 _MOST_FAULTS = 16
 # All are in the file beside the table; this many are in the JSON document.
 _ERRORS_SHOWN = 1000
@@ -76,7 +76,7 @@ class Tally:
             self.dropped += 1
         elif outcome.error:
             error = ItemError(name=name, reason=outcome.error.reason.name, message=outcome.error.message)
-            if outcome.error.reason in _SERVERS_FAULT:
+            if outcome.error.reason in SERVERS_FAULT:
                 self._doubt(error)
             else:
                 self._fail(error, book)

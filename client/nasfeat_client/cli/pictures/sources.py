@@ -52,7 +52,7 @@ def _pictures_of(source: str) -> Iterator[Picture]:
     elif source.endswith(ZIP_SUFFIXES):
         yield from zip_pictures(path)
     elif source.endswith(_LIST_SUFFIXES):
-        yield from map(file_picture, _listed(path))
+        yield from map(file_picture, listed(path))
     elif _is_pattern(source):
         yield from map(file_picture, _matching(source))
     else:
@@ -92,7 +92,7 @@ def _count_of(source: str) -> int | None:
         if source.endswith(ZIP_SUFFIXES):
             return len(zip_names(path))
         if source.endswith(_LIST_SUFFIXES):
-            return sum(1 for _ in _listed(path))
+            return sum(1 for _ in listed(path))
     except (OSError, ValueError, click.ClickException):
         # Whoever reads it will say what is wrong.
         return None
@@ -125,15 +125,21 @@ def _matching(pattern: str) -> list[str]:
     return found
 
 
-def _listed(path: Path) -> Iterator[str]:
+def listed(path: Path) -> Iterator[str]:
+    """Give the paths in a list.
+
+    Raises:
+        click.ClickException: it cannot be read.
+    """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as lines:
-            yield from _paths_in(lines)
+            yield from paths_in(lines)
     except OSError as error:
         raise click.ClickException(f"cannot read {path}: {error.strerror}") from error
 
 
-def _paths_in(lines: Iterable[str]) -> Iterator[str]:
+def paths_in(lines: Iterable[str]) -> Iterator[str]:
+    """Give the paths that stand in lines of their own."""
     for line in lines:
         if path := line.rstrip("\r\n"):
             yield path
@@ -146,4 +152,4 @@ def _from_stdin() -> Iterator[Picture]:
         yield from tar_stream_pictures(sys.stdin.buffer, "")
     else:
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
-        yield from map(file_picture, _paths_in(sys.stdin))
+        yield from map(file_picture, paths_in(sys.stdin))

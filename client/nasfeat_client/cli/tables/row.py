@@ -74,12 +74,19 @@ class Likeness:
         shapes = {name: array.shape for name, array in row.arrays.items()}
         if self.identity is None or self.shapes is None:
             self.identity, self.shapes = row.identity, shapes
-        if _model(row.identity) != _model(self.identity):
-            raise UnexpectedReplyError(
-                f"the model is {_named(row.identity)}, of the images before it was {_named(self.identity)}"
-            )
+        check_same_model(row.identity, self.identity)
         if shapes != self.shapes:
             raise UnexpectedReplyError(f"an image came with {shapes}, the ones before with {dict(self.shapes)}")
+
+
+def check_same_model(identity: ModelIdentity, before: ModelIdentity) -> None:
+    """Do nothing if vectors of two models compare.
+
+    Raises:
+        UnexpectedReplyError: they do not; it names both.
+    """
+    if _model(identity) != _model(before):
+        raise UnexpectedReplyError(f"the model is {_named(identity)}, of the images before it was {_named(before)}")
 
 
 def _model(identity: ModelIdentity) -> tuple[str, ...]:
