@@ -12,6 +12,7 @@ from cachetools import LRUCache
 
 from nasfeat_server.app.generation import Common
 from nasfeat_server.app.guard import Guard
+from nasfeat_server.app.load import load_meter
 from nasfeat_server.app.models import Models
 from nasfeat_server.app.tracing import tracing_of
 from nasfeat_server.app.waiting import refusals_alone, unless
@@ -22,6 +23,7 @@ from nasfeat_server.facades.tfserving import TensorFlowServing
 from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.rpc.catalog import Catalog, Served
 from nasfeat_server.rpc.control import ControlServer, ServerState
+from nasfeat_server.rpc.load import LoadReports
 from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.rpc.service import Service
 from nasfeat_server.rpc.servicer import FeatureServicer
@@ -58,6 +60,7 @@ class App:
         self.ready = asyncio.Event()
         self._metrics = PrometheusObserver()
         self._catalog = Catalog(config.model_alias)
+        self._load = LoadReports(load_meter(config, self._catalog, self._metrics, self._is_warm))
         self._web = Web(config, self._catalog, self._metrics)
         self._tracing = tracing_of(config.tracing)
         tracing = (self._tracing,) if self._tracing else ()
@@ -81,6 +84,7 @@ class App:
                 limits=config.limits,
                 connections=config.connections,
                 observer=self._observer,
+                load=self._load,
                 credentials=guard.credentials,
                 authentication=guard.authentication,
                 tracer=self._tracing,
@@ -116,6 +120,9 @@ class App:
         )
         return serving.services()
 
+    def _is_warm(self, device: str) -> bool:
+        return self.models is not None and self.models.is_warm(device)
+
     @contextlib.contextmanager
     def _common(self, on_change: Callable[[], None]) -> Iterator[Common]:
         cache: LRUCache[Key, bytes] | None = None
@@ -146,7 +153,9 @@ class App:
         served = await unless(stop, models.start())
         if served is None:
             return
-        servicer = FeatureServicer(catalog=self._catalog, limits=self.config.limits, observer=self._observer)
+        servicer = FeatureServicer(
+            catalog=self._catalog, limits=self.config.limits, observer=self._observer, load=self._load
+        )
         async with contextlib.AsyncExitStack() as control:
             if self.config.control:
                 await control.enter_async_context(ControlServer(self.config.control, models))

@@ -12,6 +12,7 @@ import grpc.aio
 from nasfeat_server.errors import NasfeatError
 from nasfeat_server.rpc import tracing
 from nasfeat_server.rpc.job import error_name
+from nasfeat_server.rpc.load import LoadReports
 from nasfeat_server.rpc.status import status_of, trailing_metadata
 from nasfeat_server.telemetry.events import Observer, Refused, RequestFinished
 
@@ -20,16 +21,17 @@ _log = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def answering(
-    method: str, context: "grpc.aio.ServicerContext[Any, Any]", observer: Observer
+    method: str, context: "grpc.aio.ServicerContext[Any, Any]", observer: Observer, load: LoadReports | None = None
 ) -> AsyncIterator[None]:
-    """Turn the errors of a call of `method` into its status, and tell `observer` of it."""
+    """Turn the errors of a call of `method` into its status, tell the client the `load` and `observer` of the call."""
     code = grpc.StatusCode.OK
     try:
         yield
+        context.set_trailing_metadata(_report(load))
     except NasfeatError as error:
         code = status_of(error).code
         observer.observe(Refused(method=method, reason=error_name(error), message=str(error), traced=tracing.traced()))
-        await context.abort(code, str(error), trailing_metadata(error))
+        await context.abort(code, str(error), (*trailing_metadata(error), *_report(load)))
     except asyncio.CancelledError:
         code = grpc.StatusCode.CANCELLED
         raise
@@ -39,3 +41,7 @@ async def answering(
         await context.abort(code, "the server failed on this call; its log says why")
     finally:
         observer.observe(RequestFinished(method=method, code=code.name))
+
+
+def _report(load: LoadReports | None) -> tuple[tuple[str, bytes], ...]:
+    return load.trailing_metadata() if load else ()

@@ -14,14 +14,15 @@ from grpc_health.v1 import health
 
 from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.errors import UnauthenticatedError
+from nasfeat_server.rpc import load
 from nasfeat_server.rpc.status import status_of
 from nasfeat_server.security.tenants import Caller, Tenants
 from nasfeat_server.telemetry.events import Observer, RequestFinished
 
 _log = logging.getLogger(__name__)
 
-# What probes and load balancers ask, which have no tokens: it tells whether the server serves and nothing else.
-_OPEN = f"/{health.SERVICE_NAME}/"
+# What probes and load balancers ask, which have no tokens: whether the server serves, how busy it is, and nothing else.
+_OPEN = (f"/{health.SERVICE_NAME}/", f"/{load.SERVICE}/")
 _SERVICE = feature_service_pb2.DESCRIPTOR.services_by_name["FeatureService"]
 _METHODS = frozenset(f"{_SERVICE.full_name}/{method.name}" for method in _SERVICE.methods)
 _PAUSE_S = 1.0
@@ -41,7 +42,7 @@ def act_for(who: Caller | None) -> None:
 
 
 class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
-    """Lets the calls of known tenants through, and health checks.
+    """Lets the calls of known tenants through, and what load balancers ask.
 
     Any other call gets a handler of streams, even where its method is unary: gRPC would read and parse a unary
     request before its handler could refuse.

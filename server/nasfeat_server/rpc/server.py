@@ -12,9 +12,11 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import ConnectionLimits, Endpoint, RequestLimits
 from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.rpc import load as orca
 from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.calls import CallsInterceptor
 from nasfeat_server.rpc.health import HealthServicer
+from nasfeat_server.rpc.load import LoadReports
 from nasfeat_server.rpc.malformed import MalformedInterceptor
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.service import Service
@@ -41,6 +43,7 @@ class RpcServer:
         authentication: lets calls through; None lets all.
         tracer: decides which of those are traced; None traces none.
         services: what is served beside FeatureService.
+        load: tells how busy the server is, whoever asks.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RpcServer:
         limits: RequestLimits,
         connections: ConnectionLimits,
         observer: Observer,
+        load: LoadReports,
         credentials: grpc.ServerCredentials | None = None,
         authentication: AuthenticationInterceptor | None = None,
         tracer: Tracer | None = None,
@@ -59,6 +63,7 @@ class RpcServer:
         self._credentials = credentials
         self._services = services
         self._health = HealthServicer()
+        self._load = load
         self._started = False
         self._has_replicas = False
         self._stopping = False
@@ -105,6 +110,7 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for service in self._services:
             _add(service, self._server)
+        self._load.register(self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         for name in (LIVENESS, health.SERVICE_NAME, reflection.SERVICE_NAME):
@@ -122,6 +128,7 @@ class RpcServer:
         """Tell health checks once and for all that no work should come here."""
         self._stopping = True
         self._health.stop()
+        self._load.stop()
 
     async def closed(self) -> bool:
         """Return True when gRPC has ended, whatever for.
@@ -148,6 +155,7 @@ def _methods() -> Iterator[str]:
     for file in (feature_service_pb2, health_pb2, reflection_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             yield from (f"{service.full_name}/{method.name}" for method in service.methods)
+    yield f"{orca.SERVICE}/{orca.METHOD}"
 
 
 def _options(limits: RequestLimits) -> tuple[tuple[str, int], ...]:

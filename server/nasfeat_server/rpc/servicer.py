@@ -16,6 +16,7 @@ from nasfeat_server.errors import (
 from nasfeat_server.rpc import convert, tenancy, tracing
 from nasfeat_server.rpc.answering import answering
 from nasfeat_server.rpc.catalog import Catalog, Served
+from nasfeat_server.rpc.load import LoadReports
 from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
@@ -44,12 +45,16 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         catalog: the versions.
         limits: what a request may ask for.
         observer: told of every call and stream.
+        load: told at the end of each; None tells nothing.
     """
 
-    def __init__(self, *, catalog: Catalog, limits: RequestLimits, observer: Observer) -> None:
+    def __init__(
+        self, *, catalog: Catalog, limits: RequestLimits, observer: Observer, load: LoadReports | None = None
+    ) -> None:
         self._catalog = catalog
         self._limits = limits
         self._observer = observer
+        self._load = load
         self._streams: set[StreamSession] = set()
         self._stopping = False
 
@@ -64,7 +69,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self, request: feature_service_pb2.ExtractFeaturesRequest, context: ExtractContext
     ) -> feature_service_pb2.ExtractFeaturesResponse:
         """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
-        async with answering("ExtractFeatures", context, self._observer):
+        async with answering("ExtractFeatures", context, self._observer, self._load):
             self._check_running()
             served = self._catalog.choose(request.model)
             with served.calls.under_way():
@@ -85,7 +90,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self, request_iterator: AsyncIterator[Received], context: StreamContext
     ) -> None:
         """Grant a stream and answer its frames until the client has sent the last."""
-        async with answering("StreamFeatures", context, self._observer):
+        async with answering("StreamFeatures", context, self._observer, self._load):
             self._check_running()
             # Nothing is sent before the grant, not even metadata: until then a refused stream may be retried.
             options = await _opening(request_iterator)
@@ -109,7 +114,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self, request: feature_service_pb2.GetModelRequest, context: GetModelContext
     ) -> feature_service_pb2.GetModelResponse:
         """Describe the model."""
-        async with answering("GetModel", context, self._observer):
+        async with answering("GetModel", context, self._observer, self._load):
             model = self._catalog.find(request.name).model
             return feature_service_pb2.GetModelResponse(model=model)
 
@@ -118,7 +123,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
     ) -> feature_service_pb2.ListModelsResponse:
         """Describe every version that is served."""
         del request
-        async with answering("ListModels", context, self._observer):
+        async with answering("ListModels", context, self._observer, self._load):
             models = [served.model for served in self._catalog.served]
             return feature_service_pb2.ListModelsResponse(models=models)
 

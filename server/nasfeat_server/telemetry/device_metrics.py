@@ -106,6 +106,10 @@ class DeviceMetrics(Collector):
         """Show that a device is left alone."""
         self._quarantined.labels(event.device).set(1)
 
+    def busy_s(self) -> float:
+        """Give the seconds that all devices together have computed; from any thread."""
+        return sum(_by_device(self._busy).values())
+
     def figures(self) -> Sequence[DeviceFigures]:
         """Give what was counted for each device that is watched; their memory is read for it."""
         up, quarantined = _by_device(self._up), _by_device(self._quarantined)

@@ -106,6 +106,10 @@ class PrometheusObserver:
             for one in self._devices.figures()
         ]
 
+    def busy_s(self) -> float:
+        """Give the seconds that all devices together have computed; from any thread."""
+        return self._devices.busy_s()
+
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Give every metric in the format that a scraper's Accept header asks for, and its Content-Type.
 
