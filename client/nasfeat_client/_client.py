@@ -31,13 +31,15 @@ class AsyncFeatureClient:
     """A connection to a nasfeat server, or to several that serve the same model, for one event loop.
 
     It connects at its first call, reconnects by itself, and may serve any number of tasks at once. Use it in an
-    `async with` block, or `close` it. Of several servers each call and stream takes the one with the least under way,
-    and another one if that cannot be reached, is full or is lost; one that was lost rests for a while.
+    `async with` block, or `close` it. Of several servers each call and stream takes the one with the least under way
+    for what it can still do, and another one if that cannot be reached, is full or is lost; one that was lost rests for
+    a while, and one that says that it does not serve gets nothing.
 
     Every call raises a `NasfeatError` if it fails, and `RuntimeError` once the client is closed.
 
     Args:
-        target: "host:port" of the server, or of several.
+        target: "host:port" of the server, or of several. `dns:///host:port` stands for as many servers as the name has
+            addresses, now and later; `ipv4:10.0.0.1:50051,10.0.0.2:50051` for those.
         config: how to speak to it.
     """
 
@@ -53,6 +55,7 @@ class AsyncFeatureClient:
         # None if the constructor raised. gRPC ends the connection by itself, now or a little later.
         if pool and pool.connected and not forked():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            pool.forget()
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2
+from nasfeat_client._endpoint import Endpoint
 from nasfeat_client._patience import Patience
-from nasfeat_client._pool import Endpoint, Pool
+from nasfeat_client._pool import Pool
 from nasfeat_client._results import grant_of
 from nasfeat_client._status import error_of
 from nasfeat_client.config import ClientConfig
@@ -70,7 +71,7 @@ class Opener:
         Raises:
             NasfeatError: what the last one said, if none does.
         """
-        *others, last = self._pool.in_order()
+        *others, last = await self._pool.in_order()
         for endpoint in others:
             with suppress(*_TEMPORARY):
                 return await self._open_at(endpoint)

@@ -1,4 +1,4 @@
-"""The servers that a client knows: what is under way at each, and which were lost lately."""
+"""Which of its servers a client asks: by what is under way at each, what each can do, and which were lost lately."""
 
 import asyncio
 import random
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc.aio
 
-from nasfeat.v1 import feature_service_pb2_grpc
-from nasfeat_client._channel import check_secrecy, metadata_of, open_channel
+from nasfeat_client._endpoint import Endpoint
 from nasfeat_client._forks import note_use
+from nasfeat_client._servers import Servers
 from nasfeat_client._status import error_of
 from nasfeat_client._traces import tracing_of
 from nasfeat_client.config import ClientConfig
@@ -27,75 +27,40 @@ Make: TypeAlias = "Callable[[Stub, float | None, _Metadata], grpc.aio.UnaryUnary
 
 CLOSED = "the client is closed"
 
-_FIRST_REST_S = 1.0
-_LONGEST_REST_S = 30.0
 
+def ranked(endpoints: Sequence[Endpoint], *, now: float, draw: Callable[[], float]) -> list[Endpoint]:
+    """Put servers in order.
 
-class Endpoint:
-    """One connection to a server.
+    Those that serve go before those that do not, as far as that is known, and those that were not lost lately before
+    the others; of these, the one whose rest ends first. Then come those that are not overloaded, and of them the one
+    with the least of this client's own under way for what it can still do.
 
-    Attributes:
-        target: "host:port".
-        calls: the calls and streams under way there.
-        metadata: what each of them says beside its request.
+    Args:
+        endpoints: the servers.
+        now: the time in seconds.
+        draw: gives numbers from 0 to 1.
     """
+    known = [one.load.capacity for one in endpoints if one.load.capacity]
+    # Who has said nothing yet counts as the others do on average (gRFC A58).
+    typical = sum(known) / len(known) if known else 1.0
 
-    def __init__(self, target: str, config: ClientConfig, clock: Callable[[], float]) -> None:
-        self.target = target
-        self.calls: set[grpc.aio.Call] = set()
-        self.metadata = metadata_of(config)
-        self._config = config
-        self._clock = clock
-        self._channel: grpc.aio.Channel | None = None
-        self._service: Stub | None = None
-        self._rest_s = 0.0
-        self.rests_until = 0.0
+    def rank(one: Endpoint) -> tuple[bool, float, bool, float]:
+        room = (one.load.capacity or typical) * one.load.spare
+        # Chance lets clients that have nothing under way choose by room, and not all choose the same.
+        under_way = len(one.calls) + draw()
+        return one.is_down, max(0.0, one.rests_until - now), one.load.is_overloaded, under_way / room
 
-    @property
-    def stub(self) -> "Stub":
-        """What calls are made with; they connect when there is need."""
-        if not self._service:
-            # Not in the constructor, which may run before the event loop does.
-            self._channel = open_channel(self.target, self._config)
-            self._service = feature_service_pb2_grpc.FeatureServiceStub(self._channel)
-        return self._service
-
-    @property
-    def opened(self) -> bool:
-        """Whether a call was made."""
-        return self._channel is not None
-
-    def watch(self, call: grpc.aio.Call) -> None:
-        """Count `call` until it ends."""
-        self.calls.add(call)
-        call.add_done_callback(self.calls.discard)
-
-    def lost(self) -> None:
-        """Note that the server could not be reached, or was lost: others go before it for a while, longer each time."""
-        self._rest_s = min(_LONGEST_REST_S, 2 * self._rest_s or _FIRST_REST_S)
-        self.rests_until = self._clock() + self._rest_s
-
-    def answered(self) -> None:
-        """Note that the server has answered."""
-        self._rest_s = self.rests_until = 0.0
-
-    async def close(self) -> None:
-        """Give up what is under way and disconnect."""
-        # Before grpcio 1.84 closing a channel leaves whoever waits for a reply waiting.
-        for call in tuple(self.calls):
-            call.cancel()
-        if self._channel:
-            await self._channel.close()
+    return sorted(endpoints, key=rank)
 
 
 class Pool:
     """Chooses among servers that are replicas of each other.
 
     Args:
-        targets: "host:port" of each.
+        targets: "host:port" of each, or names and lists as gRPC writes them.
         config: how to speak to them.
         clock: the time in seconds.
-        shuffle: puts those that are equal into an order of this client's own, so that not all take the same.
+        draw: a number from 0 to 1: puts equals into an order of this client's own, so that not all take the same.
 
     Attributes:
         tracing: traces what is asked; None if nobody wants that.
@@ -107,45 +72,42 @@ class Pool:
         config: ClientConfig,
         *,
         clock: Callable[[], float] = time.monotonic,
-        shuffle: Callable[[list[Endpoint]], None] = random.shuffle,
+        draw: Callable[[], float] = random.random,
     ) -> None:
-        if not targets:
-            raise ValueError("there is no target; give one or more of the form host:port")
-        for target in targets:
-            check_secrecy(target, config)
         self._config = config
         self._clock = clock
-        self._shuffle = shuffle
-        self._endpoints = [
-            Endpoint(target, config, clock) for target in dict.fromkeys(targets) for _ in range(config.connections)
-        ]
+        self._draw = draw
+        self._servers = Servers(targets, config, clock=clock)
         self.closed = False
         self.tracing = tracing_of(config)
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection, or was, and nobody has closed it."""
-        return not self.closed and any(endpoint.opened for endpoint in self._endpoints)
+        return not self.closed and any(endpoint.opened for endpoint in self._servers.all)
 
     def __str__(self) -> str:
-        return ", ".join(dict.fromkeys(endpoint.target for endpoint in self._endpoints))
+        return str(self._servers)
 
-    def in_order(self) -> list[Endpoint]:
+    async def in_order(self) -> list[Endpoint]:
         """Give all servers, the one to be tried first in front.
-
-        Those that were not lost lately go before the others, then those with less under way; of those that were, the
-        one whose rest ends first.
 
         Raises:
             RuntimeError: the client is closed, or in a process that was forked.
+            ServerUnavailableError: there is none, since the names of all cannot be looked up.
         """
+        self._check_open()
+        note_use()
+        try:
+            await self._servers.update()
+        finally:
+            # Another task may have closed it meanwhile.
+            self._check_open()
+        return ranked(self._servers.endpoints, now=self._clock(), draw=self._draw)
+
+    def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError(CLOSED)
-        note_use()
-        now = self._clock()
-        endpoints = self._endpoints.copy()
-        self._shuffle(endpoints)
-        return sorted(endpoints, key=lambda one: (max(0.0, one.rests_until - now), len(one.calls)))
 
     async def ask(self, method: str, make: "Make[_Reply]") -> _Reply:
         """Make a call at one server after the other until one answers: all of nasfeat's may be repeated.
@@ -163,7 +125,7 @@ class Pool:
             return await self._ask(make, context)
 
     async def _ask(self, make: "Make[_Reply]", context: _Metadata) -> _Reply:
-        *others, last = self.in_order()
+        *others, last = await self.in_order()
         for endpoint in others:
             with suppress(ServerUnavailableError, OverloadedError):
                 return await self._answer(endpoint, make, context)
@@ -191,5 +153,9 @@ class Pool:
     async def close(self) -> None:
         """Disconnect from all; may be called again."""
         self.closed = True
-        for endpoint in self._endpoints:
-            await endpoint.close()
+        await self._servers.close()
+
+    def forget(self) -> None:
+        """Do nothing more by itself, from any thread: nobody has the client any more."""
+        for endpoint in self._servers.all:
+            endpoint.forget()

@@ -26,7 +26,8 @@ class FeatureClient:
     Every call raises a `NasfeatError` if it fails, and `RuntimeError` once the client is closed.
 
     Args:
-        target: "host:port" of the server, or of several.
+        target: "host:port" of the server, or of several; `dns:///host:port` for as many as the name has addresses, now
+            and later.
         config: how to speak to it.
     """
 

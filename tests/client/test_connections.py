@@ -88,6 +88,18 @@ async def test_tls_and_a_token_reach_the_server(secured: _Secured) -> None:
     assert "PRIVATE" not in repr(config)
 
 
+async def test_a_name_is_who_the_certificate_is_for(secured: _Secured) -> None:
+    """Looked up, the server is known by its address, which the certificate does not have."""
+    port = secured.target.rpartition(":")[2]
+    config = ClientConfig(tls=secured.tls(server_name=None), retry=RetryConfig(max_attempts=1))
+    async with AsyncFeatureClient(f"dns:///localhost:{port}", config=config) as client:
+        for _ in range(3):
+            assert (await client.extract(b"a")).ok
+    async with AsyncFeatureClient(f"ipv4:127.0.0.1:{port}", config=config) as client:
+        with pytest.raises(ServerUnavailableError):
+            await client.extract(b"a")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -17,7 +17,10 @@ from nasfeat_client import (
     RetryConfig,
     ServerUnavailableError,
 )
-from nasfeat_client._pool import Endpoint, Pool
+from nasfeat_client._endpoint import Endpoint
+from nasfeat_client._load import ServerLoad
+from nasfeat_client._names import Place
+from nasfeat_client._pool import ranked
 from nasfeat_client.testing import FakeFeatureServer, Refusal, Script, fake_vector
 
 CONFIG = ClientConfig(
@@ -118,16 +121,14 @@ def test_one_client_or_several_targets() -> None:
 def test_rested_servers_come_back() -> None:
     """A server that was lost is last until its rest ends; each further loss doubles it, an answer ends it."""
     now = 0.0
-
-    def keep(_: list[Endpoint]) -> None:
-        pass
-
-    pool = Pool(("a:1", "b:2"), ClientConfig(), clock=lambda: now, shuffle=keep)
+    endpoints = [
+        Endpoint(Place(target=target), ClientConfig(), ServerLoad(), clock=lambda: now) for target in ("a:1", "b:2")
+    ]
 
     def first() -> str:
-        return pool.in_order()[0].target
+        return ranked(endpoints, now=now, draw=lambda: 0.5)[0].target
 
-    lost = pool.in_order()[0]
+    lost = endpoints[0]
     for rest_s in (1, 2, 4, 8, 16, 30, 30):
         lost.lost()
         assert first() == "b:2"
