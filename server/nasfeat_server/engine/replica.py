@@ -78,7 +78,9 @@ class Replica:
     async def start(self) -> int:
         """Start the process, which then loads by itself; returns its id."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with contextlib.ExitStack() as undo, theirs:
+            # A start that is cancelled leaves nothing open.
+            undo.callback(ours.close)
             start = {
                 "options": dataclasses.asdict(self._options),
                 "layout": dataclasses.asdict(self._arena.layout),
@@ -96,8 +98,9 @@ class Replica:
                 # A Ctrl-C at the terminal is for the server, which then stops its replicas in order.
                 start_new_session=True,
             )
-        # The limit is on one line: the reasons not to start can be many.
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
+            # The limit is on one line: the reasons not to start can be many.
+            self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
+            undo.pop_all()
         return self._process.pid
 
     def _environment(self) -> dict[str, str]:
