@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from nasfeat_server.engine import worker
+from nasfeat_server.engine import loading, worker
 from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.fake import describe, fingerprint, fingerprints
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, Results
@@ -113,7 +113,7 @@ def engine() -> _Engine:
 @pytest.fixture
 def replica(engine: _Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Replica]:
     """Run the worker's loop over it."""
-    monkeypatch.setattr(worker, "_engine_module", lambda _: SimpleNamespace(create=lambda _: engine))
+    monkeypatch.setattr(loading, "_engine_module", lambda _: SimpleNamespace(create=lambda _: engine))
     running = _Replica(engine)
     yield running
     engine.gate.set()

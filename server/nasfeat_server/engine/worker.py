@@ -11,8 +11,6 @@ Replica to server: {"progress": text} while it starts, then one of {"loaded": de
 import contextlib
 import dataclasses
 import functools
-import importlib
-import itertools
 import json
 import os
 import socket
@@ -22,14 +20,14 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BufferedRWPair
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nasfeat_server.engine.arena import Arena, ArenaLayout
-from nasfeat_server.engine.interface import Engine, EngineOptions, Outputs, OverlappingEngine, Results
-from nasfeat_server.engine.precision import check_precision
+from nasfeat_server.engine.interface import Engine, EngineOptions, OverlappingEngine, Results
+from nasfeat_server.engine.loading import Loaded, all_wanted, begin, loading
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.weights.values import located_of
 
@@ -75,50 +73,24 @@ class _Replica:
                 if isinstance(engine, OverlappingEngine):
                     # Finished in another thread, so that the device has its next batch when it is done with one, while
                     # the results of that are still on their way to their slots.
-                    begun = self._begin(engine, slots, outputs)
+                    begun = begin(engine, self._gathered(slots), all_wanted(outputs))
                     finishing.submit(self._finish, slots, outputs, begun_at, begun)
                 else:
                     self._finish(slots, outputs, begun_at, functools.partial(self._run, engine, slots, outputs))
 
     def _start(self, options: EngineOptions) -> Engine:
-        model = options.model
-        self._tell(progress=f"loading {model.source} into {model.spec.name} with the {options.engine} engine")
-        engine: Engine = _engine_module(options.engine).create(options)
-        description = engine.load()
-        largest = self._warm_up(engine, options)
-        if options.precision != "fp32":
-            self._tell(progress=f"holding {options.precision} against fp32")
-        description = dataclasses.replace(description, precision_check=check_precision(engine, options, largest))
-        self._tell(max_batch_size=largest, loaded=dataclasses.asdict(description))
-        return engine
-
-    def _warm_up(self, engine: Engine, options: EngineOptions) -> int:
-        """Run each batch size that pays once, as far as the device has the memory; returns the largest."""
-        largest = 0
-        for size in options.batch_buckets:
-            if size > engine.max_batch_size:
-                break
-            self._tell(progress=f"warming batches of {size}")
+        steps = loading(options)
+        while True:
             try:
-                engine.warm_up(size)
-            except MemoryError as error:
-                if not largest:
-                    raise ConfigurationError(f"the device has not the memory for one image: {error}") from error
-                self._tell(progress=f"out of memory with a batch of {size}; serving batches of up to {largest}")
+                self._tell(progress=next(steps))
+            except StopIteration as end:
+                loaded: Loaded = end.value
                 break
-            largest = size
-        return largest
+        self._tell(max_batch_size=loaded.max_batch_size, loaded=dataclasses.asdict(loaded.description))
+        return loaded.engine
 
     def _run(self, engine: Engine, slots: Sequence[int], outputs: Sequence[Sequence[str]]) -> Results:
-        return engine.run(self._gathered(slots), _wanted(outputs))
-
-    def _begin(
-        self, engine: OverlappingEngine, slots: Sequence[int], outputs: Sequence[Sequence[str]]
-    ) -> Callable[[], Results]:
-        try:
-            return engine.begin(self._gathered(slots), _wanted(outputs))
-        except Exception as error:  # noqa: BLE001 - it is this batch's, and is told in its turn
-            return functools.partial(_raise, error)
+        return engine.run(self._gathered(slots), all_wanted(outputs))
 
     def _gathered(self, slots: Sequence[int]) -> npt.NDArray[np.uint8]:
         return np.ascontiguousarray(self._arena.images[slots])
@@ -145,23 +117,6 @@ class _Replica:
     def _tell(self, **message: object) -> None:
         self._pipe.write(json.dumps(message).encode() + b"\n")
         self._pipe.flush()
-
-
-def _wanted(outputs: Sequence[Sequence[str]]) -> Outputs:
-    return tuple(dict.fromkeys(itertools.chain.from_iterable(outputs)))
-
-
-def _raise(error: Exception) -> NoReturn:
-    raise error
-
-
-def _engine_module(name: str) -> Any:
-    try:
-        return importlib.import_module(f"nasfeat_server.engine.engines.{name}")
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the {name} engine cannot be loaded ({error}); pip install 'nasfeat[server]' brings what it needs"
-        ) from error
 
 
 if __name__ == "__main__":
