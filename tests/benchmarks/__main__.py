@@ -18,6 +18,7 @@ import live
 from decoding import decoding_table
 from engine_table import EngineProcess, measure_engines
 from measure import Program, photographs, program, pump, write_photographs
+from ray_rows import ray_rows
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -28,7 +29,7 @@ from nasfeat_server.engine.choice import choose_engine
 
 _HERE = Path(__file__).parent
 _SERVER = Path(sys.executable).with_name("nasfeat-server")
-_PARTS = ("decoding", "scheduler", "serving", "live", "server", "engines")
+_PARTS = ("decoding", "scheduler", "serving", "live", "ray", "server", "engines")
 _WAYS = (
     ("openvino", "fp32"),
     ("openvino", "int8"),
@@ -148,6 +149,8 @@ async def _bench(
             await _serving_rows(table, progress, frames=frames, rounds=3 * rounds)
         if "live" in only:
             await _live_rows(table, progress, rounds=rounds)
+        if "ray" in only:
+            await ray_rows(table, progress, rounds=rounds)
         if "server" in only:
             await _engine_rows(table, progress, variant=variant, batch=batch, images=images, rounds=rounds, cache=cache)
         if "engines" in only:

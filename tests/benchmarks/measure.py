@@ -104,10 +104,10 @@ class Pumped:
     cpu_us: float
 
 
-async def pump(server: Program, *, frames: int, per_message: int = 1, window: int = 32) -> Pumped:
-    """Send `frames` raw frames, so many a message, over one stream with the bare stub."""
+async def pump(server: Program, *, frames: int, per_message: int = 1, window: int = 32, size: int = SIZE) -> Pumped:
+    """Send `frames` raw frames of `size`, so many a message, over one stream with the bare stub."""
     # All that are in flight at once differ: identical ones would be computed once.
-    images = [_raw(picture.tobytes()) for picture in photographs(2 * window)]
+    images = [_raw(picture.tobytes(), size) for picture in photographs(2 * window, size)]
     room = asyncio.Semaphore(window)
     async with grpc.aio.insecure_channel(server.address) as channel:
         call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
@@ -132,8 +132,8 @@ async def pump(server: Program, *, frames: int, per_message: int = 1, window: in
     return Pumped(frames_per_s=frames / elapsed_s, cpu_us=cpu_s / frames * 1e6)
 
 
-def _raw(data: bytes) -> image_pb2.Image:
-    raw = image_pb2.RawImage(data=data, pixel_format=image_pb2.PIXEL_FORMAT_RGB8, height=SIZE, width=SIZE)
+def _raw(data: bytes, size: int) -> image_pb2.Image:
+    raw = image_pb2.RawImage(data=data, pixel_format=image_pb2.PIXEL_FORMAT_RGB8, height=size, width=size)
     return image_pb2.Image(raw=raw)
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-FRAMEWORKS = {"tensorflow", "tensorflow_hub", "keras", "jax", "openvino", "opentelemetry"}
+FRAMEWORKS = {"tensorflow", "tensorflow_hub", "keras", "jax", "openvino", "opentelemetry", "ray"}
 
 
 @pytest.mark.parametrize(

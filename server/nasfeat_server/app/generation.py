@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +9,14 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from nasfeat_server.app.replicas import Site
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.arena import Arena, ArenaLayout
-from nasfeat_server.engine.devices import Placement, place
 from nasfeat_server.engine.fleet import Fleet
 from nasfeat_server.engine.hold import Hold
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription
 from nasfeat_server.engine.preparing import prepare_model, scratch
-from nasfeat_server.engine.replica import Replica
 from nasfeat_server.engine.restarts import RestartPolicy
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.decode import preprocessing_digest
@@ -54,6 +52,7 @@ class Common:
         decoding_room: for images that are being decoded.
         cache: recent results; their keys name the model.
         observer: told of everything.
+        site: where replicas run.
         on_change: called whenever a replica becomes warm or is lost.
     """
 
@@ -61,6 +60,7 @@ class Common:
     decoding_room: asyncio.Semaphore
     cache: LRUCache[Key, bytes] | None
     observer: Observer
+    site: Site
     on_change: Callable[[], None]
 
 
@@ -83,7 +83,8 @@ class Generation:
         patient: keep trying for as long as replicas fail to start, as a server does that has nothing else to serve.
 
     Attributes:
-        loaded: done when every device has a warm replica, or with the reason why there will be none.
+        loaded: done when every device has a warm replica, or enough of a cluster's have one; or with the reason why
+            there will be none.
     """
 
     def __init__(self, config: ServerConfig, common: Common, *, patient: bool) -> None:
@@ -143,11 +144,13 @@ class Generation:
 
     async def _keep_replicas(self, loading: EngineOptions, core: _Core) -> None:
         _log.info("loading %s on %s", self.config.weights, ", ".join(self.config.devices))
-        watch = _Watch(self._common.observer)
+        watch, site = _Watch(self._common.observer), self._common.site
         fleet = self._fleet = Fleet(
-            placements=place(self.config.devices),
+            placements=site.placements(),
+            enough=site.enough,
             policy=RestartPolicy(quarantine_after=self.config.quarantine_after, quarantine_s=self.config.quarantine_s),
-            make=lambda placement: self._replica(placement, loading, core.arena),
+            # While another version serves, an order to load this one ends with a word, not with a wait for a new node.
+            make=site.maker(loading, core.arena, may_wait=lambda: self._patient or self.is_loaded),
             serve=core.dispatcher.serve,
             observer=watch,
             on_change=lambda _: self._common.on_change(),
@@ -195,15 +198,6 @@ class Generation:
             digest_key=key,
             observer=self._common.observer,
             standing=Standing(version=self.config.model_version),
-        )
-
-    def _replica(self, placement: Placement, loading: EngineOptions, arena: Arena) -> Replica:
-        return Replica(
-            placement=placement,
-            options=dataclasses.replace(loading, cores=placement.cores),
-            arena=arena,
-            hang_s=self.config.hang_s,
-            start_limit_s=self.config.start_limit_s,
         )
 
 

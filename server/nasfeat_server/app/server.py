@@ -14,11 +14,11 @@ from nasfeat_server.app.generation import Common
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.load import load_meter
 from nasfeat_server.app.models import Models
+from nasfeat_server.app.replicas import Site, site_of, sized
 from nasfeat_server.app.tracing import tracing_of
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.app.web import Web
 from nasfeat_server.config import Endpoint, ServerConfig
-from nasfeat_server.engine.devices import place
 from nasfeat_server.facades.tfserving import TensorFlowServing
 from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.rpc.catalog import Catalog, Served
@@ -73,7 +73,7 @@ class App:
             ConfigurationError: the server cannot start as it was told to.
         """
         config = self.config
-        place(config.devices)
+        Site(config=config).placements()
         Framing.parse(config.crop)
         async with contextlib.AsyncExitStack() as stack:
             guard = Guard(config, self._observer)
@@ -98,8 +98,9 @@ class App:
             if self._tracing:
                 self._metrics.registry.register(self._tracing.metrics)
                 await stack.enter_async_context(self._tracing.exporting(min(_FLUSH_S, config.grace_s)))
+            site = await stack.enter_async_context(site_of(config))
             changed = asyncio.Event()
-            with self._common(changed.set) as common:
+            with self._common(site, changed.set) as common:
                 async with refusals_alone(), asyncio.TaskGroup() as tasks:
                     models = self.models = Models(config, common, self._catalog, tasks)
                     self._watch(models, common, rpc)
@@ -124,7 +125,7 @@ class App:
         return self.models is not None and self.models.is_warm(device)
 
     @contextlib.contextmanager
-    def _common(self, on_change: Callable[[], None]) -> Iterator[Common]:
+    def _common(self, site: Site, on_change: Callable[[], None]) -> Iterator[Common]:
         cache: LRUCache[Key, bytes] | None = None
         if self.config.cache_bytes:
             cache = LRUCache(self.config.cache_bytes, getsizeof=len)
@@ -134,6 +135,7 @@ class App:
                 decoding_room=asyncio.Semaphore(2 * _cores()),
                 cache=cache,
                 observer=self._observer,
+                site=site,
                 on_change=on_change,
             )
 
@@ -199,5 +201,5 @@ async def main(config: ServerConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await App(config).run(stop)
+    await App(await sized(config)).run(stop)
     _log.info("stopped")

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nasfeat_server.app.replicas import RAY, check_ray
 from nasfeat_server.app.tracing import check_installed
 from nasfeat_server.cli.settings.build import OPTION_OF_FIELD
 from nasfeat_server.config import Endpoint, ServerConfig
@@ -24,6 +25,10 @@ def problems_of(config: ServerConfig) -> list[str]:
 
 
 def _devices(config: ServerConfig) -> Iterator[str]:
+    if config.executor == RAY:
+        # Which devices a cluster has, it says when the server starts.
+        yield from _refusal("--executor", check_ray)
+        return
     yield from _refusal("--devices", lambda: place(config.devices))
     there = available_devices()
     for device in config.devices:
@@ -35,7 +40,10 @@ def _engine(config: ServerConfig) -> Iterator[str]:
     yield from _refusal(
         "--engine",
         lambda: choose_engine(
-            config.engine, devices=config.devices, precision=config.precision, run_module_graph=config.run_module_graph
+            config.engine,
+            devices=config.computed_on,
+            precision=config.precision,
+            run_module_graph=config.run_module_graph,
         ),
     )
 

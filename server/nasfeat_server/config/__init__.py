@@ -2,6 +2,7 @@
 
 from nasfeat_server.config.endpoint import Endpoint
 from nasfeat_server.config.limits import ConnectionLimits, RequestLimits
+from nasfeat_server.config.ray import RayConfig
 from nasfeat_server.config.security import SecurityConfig
 from nasfeat_server.config.server import ServerConfig
 from nasfeat_server.config.status import StatusPage
@@ -10,6 +11,7 @@ from nasfeat_server.config.tracing import TracingConfig
 __all__ = [
     "ConnectionLimits",
     "Endpoint",
+    "RayConfig",
     "RequestLimits",
     "SecurityConfig",
     "ServerConfig",

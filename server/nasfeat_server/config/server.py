@@ -6,6 +6,7 @@ from pathlib import Path
 from nasfeat_server.config.checks import refuse
 from nasfeat_server.config.endpoint import Endpoint
 from nasfeat_server.config.limits import MIB, ConnectionLimits, RequestLimits
+from nasfeat_server.config.ray import RayConfig
 from nasfeat_server.config.security import SecurityConfig
 from nasfeat_server.config.status import StatusPage
 from nasfeat_server.config.tracing import TracingConfig
@@ -33,7 +34,10 @@ class ServerConfig:
         calibration: a folder of pictures to calibrate another precision with and to hold it against fp32 on.
         xla: let TensorFlow compile its graph with XLA.
         crop: how pictures are brought to the network's proportions; see `nasfeat_server.imaging.framing.Framing.parse`.
-        devices: names like "cpu:0" and "gpu:1"; one replica each.
+        executor: where replicas run: "local", or "ray" for the nodes of a Ray cluster.
+        ray: the cluster.
+        devices: names like "cpu:0" and "gpu:1"; one replica each. On a Ray cluster "ray:0" and so on, which say nothing
+            of the node; none stands for as many as the cluster has room for.
         listen: where gRPC is served.
         metrics: where Prometheus metrics are served over HTTP.
         status_page: what browsers get there.
@@ -67,6 +71,8 @@ class ServerConfig:
     calibration: Path | None = None
     xla: bool = False
     crop: str = "stretch"
+    executor: str = "local"
+    ray: RayConfig = field(default_factory=RayConfig)
     devices: tuple[str, ...] = ("cpu:0",)
     listen: Endpoint = _LISTEN
     metrics: Endpoint = _METRICS
@@ -135,6 +141,11 @@ class ServerConfig:
             ),
             ("cache_bytes", self.cache_bytes < 0, "the cache must have 0 bytes or more"),
         )
+
+    @property
+    def computed_on(self) -> tuple[str, ...]:
+        """What there is to compute on, named as the devices of one machine are."""
+        return (f"{self.ray.kind}:0",) if self.executor == "ray" else self.devices
 
     @property
     def batch_buckets(self) -> tuple[int, ...]:

@@ -57,6 +57,11 @@ class ArtifactStore:
                 self._make(place, make)
         return place
 
+    def find(self, key: str) -> Path | None:
+        """Find the artifact `key` if it is here and whole."""
+        place = self._directory / key
+        return place if self._is_sound(place) else None
+
     def _is_sound(self, place: Path) -> bool:
         try:
             manifest = json.loads((place / MANIFEST).read_bytes())

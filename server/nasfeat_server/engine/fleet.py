@@ -9,8 +9,7 @@ from typing import Any
 
 from nasfeat_server.engine import restarts
 from nasfeat_server.engine.devices import Placement
-from nasfeat_server.engine.interface import Executor, ModelDescription, PrecisionCheck
-from nasfeat_server.engine.replica import Replica
+from nasfeat_server.engine.interface import Executor, ModelDescription, PrecisionCheck, SupervisedExecutor
 from nasfeat_server.errors import ConfigurationError, ReplicaLostError
 from nasfeat_server.telemetry.events import (
     Observer,
@@ -29,6 +28,7 @@ class Fleet:
 
     Args:
         placements: the devices.
+        enough: warm replicas with which the fleet is; 0 for one on every device.
         policy: how often a device may fail.
         make: makes a replica for a device, not started.
         serve: gives work to a warm replica until cancelled; cancelled only when its process is dead or idle.
@@ -41,12 +41,14 @@ class Fleet:
         *,
         placements: Sequence[Placement],
         policy: restarts.RestartPolicy,
-        make: Callable[[Placement], Replica],
+        make: Callable[[Placement], SupervisedExecutor],
         serve: Callable[[Executor], Coroutine[Any, Any, None]],
         observer: Observer,
         on_change: Callable[[int], None],
+        enough: int = 0,
     ) -> None:
         self._placements = placements
+        self._enough = min(enough, len(placements)) or len(placements)
         self._policy = policy
         self._make = make
         self._serve = serve
@@ -66,7 +68,7 @@ class Fleet:
         return device in self._warm
 
     async def wait_warm(self) -> ModelDescription:
-        """Return when every device has a warm replica for the first time."""
+        """Return when every device, or `enough` of them, has a warm replica for the first time."""
         await self._first_warm.wait()
         if self._described is None:
             raise AssertionError("a warm fleet has been described")
@@ -111,7 +113,8 @@ class Fleet:
         warm_at = None
         try:
             pid = await replica.start()
-            self._observer.observe(ReplicaStarted(device=placement.device, pid=pid))
+            if pid is not None:
+                self._observer.observe(ReplicaStarted(device=placement.device, pid=pid))
             tasks.create_task(replica.relay_log())
             description = await replica.warm_up()
             self._agree(description)
@@ -119,7 +122,7 @@ class Fleet:
             warm_at = time.monotonic()
             start_s = warm_at - started_at
             self._observer.observe(_ready(placement.device, start_s, description.precision_check))
-            _log.info("replica %s (pid %s) is warm after %.1f s", placement.device, replica.pid, start_s)
+            _log.info("%r is warm after %.1f s", replica, start_s)
             if description.precision_check:
                 _log.info("replica %s in %s: %s", placement.device, description.precision, description.precision_check)
             cause = await self._serve_until_lost(replica)
@@ -138,7 +141,7 @@ class Fleet:
         _log.warning("%r is gone: %s; it last wrote:\n%s", replica, cause, replica.last_words or "nothing")
         return cause, time.monotonic() - warm_at if warm_at else 0.0
 
-    async def _serve_until_lost(self, replica: Replica) -> str:
+    async def _serve_until_lost(self, replica: SupervisedExecutor) -> str:
         async with asyncio.TaskGroup() as life:
             serving = life.create_task(self._serve(replica))
             cause = await replica.wait_lost()
@@ -154,7 +157,7 @@ class Fleet:
     def _mark(self, device: str, *, up: bool) -> None:
         before = len(self._warm)
         (self._warm.add if up else self._warm.discard)(device)
-        if len(self._warm) == len(self._placements):
+        if len(self._warm) >= self._enough:
             self._first_warm.set()
         if len(self._warm) != before:
             self._on_change(len(self._warm))

@@ -211,3 +211,29 @@ class Executor(Protocol):
     async def close(self) -> None:
         """Stop the replica and free its device. Calls under way raise ReplicaLostError."""
         ...
+
+
+class SupervisedExecutor(Executor, Protocol):
+    """One replica as its fleet sees it: it lives once, and whoever wants another makes a new one."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process on this machine; None before it is started, and for one on another machine."""
+        ...
+
+    @property
+    def last_words(self) -> str:
+        """The last lines that it wrote, as far as they came here."""
+        ...
+
+    async def start(self) -> int | None:
+        """Start it, and return `pid`; it then loads by itself, and `warm_up` waits for that."""
+        ...
+
+    async def relay_log(self) -> None:
+        """Pass on what it writes, until it ends."""
+        ...
+
+    async def wait_lost(self) -> str:
+        """Return why it is gone, a cause of `ReplicaDied`, when it is and every call of `run` has heard of it."""
+        ...

@@ -49,7 +49,7 @@ async def prepare_model(config: ServerConfig, scratch: Path | None = None) -> En
         ConfigurationError: the engine is not installed, or the weights cannot be had or not be prepared.
     """
     choice = choose_engine(
-        config.engine, devices=config.devices, precision=config.precision, run_module_graph=config.run_module_graph
+        config.engine, devices=config.computed_on, precision=config.precision, run_module_graph=config.run_module_graph
     )
     _log.info("engine: %s, %s", choice.engine, choice.why)
     if choice.engine == FAKE:

@@ -16,7 +16,7 @@ from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
 
 _SIZES = Buckets((1, 2, 4, 8, 16, 32, 64, 128), powers=(-1, 10))
 _FILLS = Buckets((0.03125, 0.0625, 0.125, 0.25, 0.5, 0.75, 1), powers=(-10, 1))
-_CAUSES = ("killed", "exited", "hung", "failed_start")
+_CAUSES = ("killed", "exited", "hung", "node_lost", "failed_start")
 
 
 class DeviceMetrics(Collector):

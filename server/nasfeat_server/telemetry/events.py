@@ -213,7 +213,10 @@ class ReplicaReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaDied:
-    """A replica is gone and will be started again; `cause` is "killed", "exited", "hung" or "failed_start"."""
+    """A replica is gone and will be started again.
+
+    `cause` is "killed", "exited", "hung", "node_lost" or "failed_start".
+    """
 
     device: str
     cause: str

@@ -8,6 +8,7 @@ from nasfeat_server.cli.settings.engine import ENGINE
 from nasfeat_server.cli.settings.limits import LIMITS
 from nasfeat_server.cli.settings.model import MODEL, SERVED_MODEL
 from nasfeat_server.cli.settings.option import Options
+from nasfeat_server.cli.settings.ray import RAY
 from nasfeat_server.cli.settings.security import SECURITY
 from nasfeat_server.cli.settings.serving import SERVING
 from nasfeat_server.cli.settings.supervision import SUPERVISION
@@ -17,6 +18,7 @@ SERVER_OPTIONS: Options = (
     *MODEL,
     *SERVED_MODEL,
     *ENGINE,
+    *RAY,
     *SERVING,
     *LIMITS,
     *CONNECTIONS,

@@ -1,13 +1,16 @@
 """From the values of the options to the server's configuration."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from nasfeat_server.app.replicas import RAY, ray_devices
 from nasfeat_server.cli.settings.engine import device_names
 from nasfeat_server.config import (
     ConnectionLimits,
+    RayConfig,
     RequestLimits,
     SecurityConfig,
     ServerConfig,
@@ -23,7 +26,7 @@ _DEFAULTS = ServerConfig()
 OPTION_OF_FIELD: Mapping[str, str] = MappingProxyType(
     {"max_batch_size": "max_batch", "cache_bytes": "cache_mib", "max_image_bytes": "max_image_mib"}
     | {"max_result_bytes": "max_result_mib", "grace_s": "grace", "hang_s": "hang", "outage_s": "outage"}
-    | {"tls_certificate": "tls_cert", "endpoint": "trace_endpoint"}
+    | {"address": "ray_address", "tls_certificate": "tls_cert", "endpoint": "trace_endpoint"}
 )
 """The options whose names are not those of the configuration's fields."""
 
@@ -51,21 +54,21 @@ def server_config(
     # The log is not the server's to configure.
     del options["log_level"], options["log_format"]
     wrong: list[tuple[str, str]] = []
-    names = device_names(devices)
-    size = max_batch or _LARGEST_BATCH.get(names[0].partition(":")[0], 4)
-    limits = _limits(options)
-    connections = _connections(options)
+    ray = _made(wrong, functools.partial(RayConfig, **_ray(options))) or RayConfig()
+    names, kind = _devices(devices, options, ray)
+    size = max_batch or _LARGEST_BATCH.get(kind, 4)
     security = _made(wrong, functools.partial(SecurityConfig, **_security(options))) or SecurityConfig()
     tracing = _made(wrong, functools.partial(TracingConfig, **_tracing(options))) or TracingConfig()
     config = _made(
         wrong,
         functools.partial(
             ServerConfig,
+            ray=dataclasses.replace(ray, slots_per_replica=0 if slots or names else 4 * size),
             devices=names,
             max_batch_size=size,
             slots=slots or max(_DEFAULTS.slots, 4 * size * len(names)),
-            limits=limits,
-            connections=connections,
+            limits=_limits(options),
+            connections=_connections(options),
             security=security,
             tracing=tracing,
             grace_s=grace,
@@ -101,6 +104,21 @@ def _limits(options: dict[str, Any]) -> RequestLimits:
         max_streams=options.pop("max_streams"),
         max_waiting_images=options.pop("max_waiting_images"),
     )
+
+
+def _devices(devices: str, options: dict[str, Any], ray: RayConfig) -> tuple[tuple[str, ...], str]:
+    """Name what computes, and the kind of its first; takes the number of replicas out of `options`."""
+    replicas = options.pop("replicas") or 0
+    if options["executor"] == RAY:
+        return ray_devices(replicas), ray.kind
+    names = device_names(devices)
+    return names, names[0].partition(":")[0]
+
+
+def _ray(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the cluster out of `options`."""
+    asked = {name: options.pop(name) for name in ("replica_gpus", "replica_cpus", "min_replicas")}
+    return {"address": options.pop("ray_address"), **asked}
 
 
 def _connections(options: dict[str, Any]) -> ConnectionLimits:
