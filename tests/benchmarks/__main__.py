@@ -136,7 +136,12 @@ def _add_memory(table: Table, server: Program) -> None:
     table.add_row("  start until ready", f"{server.start_s:.1f} s", "", "")
 
 
-async def _bench(
+async def _bench(*, only: tuple[str, ...], rounds: int, **options: Any) -> None:
+    await _tables_of_their_own(only, rounds)
+    await _rows(only=only, rounds=rounds, **options)
+
+
+async def _rows(
     *, only: tuple[str, ...], variant: str, batch: int, images: int, frames: int, rounds: int, cache: Path
 ) -> None:
     console = Console(width=124)
@@ -158,14 +163,18 @@ async def _bench(
             engines = await measure_engines(
                 progress, ways=_WAYS, variant=variant, batches=_BATCHES, rounds=rounds, cache=cache
             )
-    if "decoding" in only:
-        console.print(decoding_table(20 * rounds))
-    if "scheduler" in only:
-        console.print(await scheduler_table(rounds))
     if table.rows:
         console.print(table)
     if "engines" in only:
         console.print(engines)
+
+
+async def _tables_of_their_own(only: tuple[str, ...], rounds: int) -> None:
+    console = Console(width=124)
+    if "decoding" in only:
+        console.print(decoding_table(20 * rounds))
+    if "scheduler" in only:
+        console.print(await scheduler_table(rounds))
 
 
 @click.command(context_settings={"show_default": True})
