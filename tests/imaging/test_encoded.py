@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import simplejpeg
 from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,6 +32,17 @@ def test_lossless_files_of_the_right_size_are_given_bit_for_bit(
     """A picture that needs no resize is not touched."""
     data = save(photo, kind, **({"lossless": True} if kind == "WEBP" else {}))
     np.testing.assert_array_equal(decode(data, photo.shape[:2]), photo)
+
+
+@pytest.mark.parametrize("framing", ["stretch", "letterbox", "center_crop:1"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_of_the_right_size_is_given_as_it_was_decoded(
+    framing: str, mode: str, photo: Pixels, decode: Any, save: Any
+) -> None:
+    """A picture that needs no resize is written as libjpeg-turbo gives it, gray three times."""
+    data = save(Image.fromarray(photo[:300, :300]).convert(mode), "JPEG", quality=90)
+    expected = np.broadcast_to(simplejpeg.decode_jpeg(data, "GRAY" if mode == "L" else "RGB"), (300, 300, 3))
+    np.testing.assert_array_equal(decode(data, (300, 300), framing=framing), expected)
 
 
 @pytest.mark.parametrize("shape", [(331, 331), (100, 640), (300, 100), (1, 1)])
