@@ -23,7 +23,7 @@ PYTEST = $(BIN)/python -m pytest --ignore=tests/benchmarks --numprocesses=2 --di
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow bench simulate soak fuzz observe lint types protos protos-check wheel-check clean
+.PHONY: help demo test test-slow bench peers simulate soak fuzz observe lint types protos protos-check wheel-check clean
 
 # Not in the list itself.
 help:
@@ -41,6 +41,9 @@ test-slow: $(VENV)/for-test ## Run the slow tests: the full-size network, thousa
 
 bench: $(VENV)/for-test ## Run the benchmarks: ratios against a reference measured in the same run (BENCH_ARGS="--help")
 	@$(BIN)/python tests/benchmarks $(BENCH_ARGS)
+
+peers: $(VENV)/for-test ## Measure nasfeat beside Triton, Ray Serve, LitServe, mosec and plain grpc.aio (PEERS_ARGS="--help")
+	@PYTHONPATH=tests/benchmarks $(BIN)/python -m peers $(PEERS_ARGS)
 
 simulate: $(VENV)/for-test ## Simulate the scheduling policy beside two others; writes build/simulation (SIMULATE_ARGS="--help")
 	@$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)

@@ -1,9 +1,11 @@
 """The reference for what serving costs: a bare grpc.aio server that answers each frame with a ready-made result.
 
-It speaks the same messages as nasfeat, decodes and schedules nothing, and prints its address when it listens.
+It speaks the same messages as nasfeat, decodes and schedules nothing, and prints its address when it listens: on the
+host:port that it is told, or on any free port.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 
 import grpc.aio
@@ -46,7 +48,7 @@ def _answer(result: feature_service_pb2.FrameResult, frame_id: int, values: byte
 async def main() -> None:
     """Serve until killed."""
     server = grpc.aio.server()
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(sys.argv[1] if sys.argv[1:] else "127.0.0.1:0")
     feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(Echo(), server)  # type: ignore[abstract]
     await server.start()
     print(f"serving echo on 127.0.0.1:{port}, metrics on none", flush=True)
