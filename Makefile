@@ -10,7 +10,7 @@ BUF_VERSION := 1.57.2
 BUF := build/buf/node_modules/.bin/buf
 PYRIGHT_VERSION := 1.1.414
 PYRIGHT := build/pyright/node_modules/.bin/pyright
-PROTOS := $(sort $(wildcard protos/nasfeat/v1/*.proto protos/nasfeat/admin/v1/*.proto protos/nasfeat/tfserving/v1/*.proto))
+PROTOS := $(sort $(wildcard protos/nasfeat/v1/*.proto protos/nasfeat/*/v*/*.proto))
 SERVICES := $(filter %_service.proto,$(PROTOS))
 # $(call protoc,DIRECTORY) writes the generated code below DIRECTORY.
 protoc = $(BIN)/python -m grpc_tools.protoc --proto_path=protos --plugin=$(BIN)/protoc-gen-mypy \

@@ -22,6 +22,7 @@ from nasfeat_server.rpc.catalog import Calls, Catalog, Served
 from nasfeat_server.rpc.convert import identity_message, model_message
 from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.open_streams import OpenStreams
 from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.rpc.telling import Standing
@@ -181,4 +182,5 @@ def _servicer(
     model = model_message(description, identity_message(description, "1", ""), limits)
     catalog = Catalog()
     catalog.arrange(Served(path=path, description=description, model=model, windows=windows, calls=Calls()))
-    return FeatureServicer(catalog=catalog, limits=limits, observer=log)
+    streams = OpenStreams(limit=limits.max_streams, observer=log)
+    return FeatureServicer(catalog=catalog, limits=limits, observer=log, streams=streams)

@@ -34,6 +34,7 @@ from nasfeat_server.scheduling.sharing import Key, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.telemetry.events import Event, Observer, ReplicaDied
+from nasfeat_server.telemetry.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,9 @@ class Generation:
         self.config = config
         self.loaded: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
         self._common = common
+        # Facades are asked for what a version has done.
+        self._counts = VersionCounts(observer=common.observer) if config.facades else None
+        self._observer: Observer = self._counts or common.observer
         self._patient = patient
         self._fleet: Fleet | None = None
         self._retired = asyncio.Event()
@@ -137,7 +141,7 @@ class Generation:
             buckets=config.batch_buckets,
             collect=arena.take_results,
             outage_s=config.outage_s,
-            observer=self._common.observer,
+            observer=self._observer,
         )
         stack.callback(dispatcher.close)
         return _Core(arena=arena, slots=slots, dispatcher=dispatcher, windows=WindowKeeper(config.slots))
@@ -180,6 +184,7 @@ class Generation:
             model=model_message(description, identity, config.limits),
             windows=core.windows,
             calls=Calls(),
+            counts=self._counts,
         )
 
     def _frame_path(self, core: _Core, key: bytes, framing: Framing) -> FramePath:
@@ -196,7 +201,7 @@ class Generation:
             ),
             sharing=Sharing(cache=self._common.cache, max_bytes=_MAX_SHARED_BYTES if self.config.single_flight else 0),
             digest_key=key,
-            observer=self._common.observer,
+            observer=self._observer,
             standing=Standing(version=self.config.model_version),
         )
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from cachetools import LRUCache
 
+from nasfeat_server.app.facades import Parts, services_of
 from nasfeat_server.app.generation import Common
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.load import load_meter
@@ -19,11 +20,11 @@ from nasfeat_server.app.tracing import tracing_of
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.app.web import Web
 from nasfeat_server.config import Endpoint, ServerConfig
-from nasfeat_server.facades.tfserving import TensorFlowServing
 from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.rpc.catalog import Catalog, Served
 from nasfeat_server.rpc.control import ControlServer, ServerState
 from nasfeat_server.rpc.load import LoadReports
+from nasfeat_server.rpc.open_streams import OpenStreams
 from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.rpc.service import Service
 from nasfeat_server.rpc.servicer import FeatureServicer
@@ -65,6 +66,7 @@ class App:
         self._tracing = tracing_of(config.tracing)
         tracing = (self._tracing,) if self._tracing else ()
         self._observer = Fanout(self._metrics, RejectionLog(), self._web.refusals, *tracing)
+        self._streams = OpenStreams(limit=config.limits.max_streams, observer=self._observer)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then finish what is in flight.
@@ -88,7 +90,7 @@ class App:
                 credentials=guard.credentials,
                 authentication=guard.authentication,
                 tracer=self._tracing,
-                services=self._facades(),
+                services=self._services(),
             )
             stack.push_async_callback(rpc.stop, 0)
             handler = self._web.handler(guard, rpc, lambda: self.models.state().models if self.models else ())
@@ -112,14 +114,18 @@ class App:
                     for task in background:
                         task.cancel()
 
-    def _facades(self) -> tuple[Service, ...]:
+    def _services(self) -> tuple[Service, ...]:
         def state() -> ServerState:
             return self.models.state() if self.models else ServerState(models=(), loading="", ready=False)
 
-        serving = TensorFlowServing(
-            catalog=self._catalog, limits=self.config.limits, observer=self._observer, state=state
+        parts = Parts(
+            catalog=self._catalog,
+            limits=self.config.limits,
+            observer=self._observer,
+            streams=self._streams,
+            state=state,
         )
-        return serving.services()
+        return services_of(self.config.facades, parts)
 
     def _is_warm(self, device: str) -> bool:
         return self.models is not None and self.models.is_warm(device)
@@ -156,7 +162,11 @@ class App:
         if served is None:
             return
         servicer = FeatureServicer(
-            catalog=self._catalog, limits=self.config.limits, observer=self._observer, load=self._load
+            catalog=self._catalog,
+            limits=self.config.limits,
+            observer=self._observer,
+            streams=self._streams,
+            load=self._load,
         )
         async with contextlib.AsyncExitStack() as control:
             if self.config.control:
@@ -174,7 +184,7 @@ class App:
             raise RuntimeError(f"gRPC has closed {self.listening} by itself")
         _log.info("stopping: no new work, up to %g s for what is in flight", self.config.grace_s)
         rpc.stop_serving()
-        servicer.drain()
+        self._streams.drain()
         async with asyncio.TaskGroup() as ending:
             for end in (rpc.stop, self._web.desk.close):
                 ending.create_task(end(self.config.grace_s))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nasfeat_server.config.checks import refuse
 from nasfeat_server.config.endpoint import Endpoint
+from nasfeat_server.config.facades import Facade
 from nasfeat_server.config.limits import MIB, ConnectionLimits, RequestLimits
 from nasfeat_server.config.ray import RayConfig
 from nasfeat_server.config.security import SecurityConfig
@@ -39,6 +40,7 @@ class ServerConfig:
         devices: names like "cpu:0" and "gpu:1"; one replica each. On a Ray cluster "ray:0" and so on, which say nothing
             of the node; none stands for as many as the cluster has room for.
         listen: where gRPC is served.
+        facades: the protocols of other servers that are spoken there, too.
         metrics: where Prometheus metrics are served over HTTP.
         status_page: what browsers get there.
         max_batch_size: the largest batch, a power of two.
@@ -75,6 +77,7 @@ class ServerConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     devices: tuple[str, ...] = ("cpu:0",)
     listen: Endpoint = _LISTEN
+    facades: tuple[Facade, ...] = tuple(Facade)
     metrics: Endpoint = _METRICS
     status_page: StatusPage = StatusPage.AUTO
     max_batch_size: int = 4

@@ -9,10 +9,11 @@ from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import ModelNotFoundError, NasfeatError
 from nasfeat_server.rpc.frames import FramePath
-from nasfeat_server.rpc.stream import StreamSession
+from nasfeat_server.rpc.live import OpenStream
 from nasfeat_server.scheduling.traffic import Split
 from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.telemetry.events import ModelLabel
+from nasfeat_server.telemetry.version_counts import VersionCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Served:
         model: the same for the wire.
         windows: shares out what its streams may have in flight.
         calls: those that are under way.
+        counts: what it has done, if anybody asks for that; None if nobody does.
     """
 
     path: FramePath
@@ -32,6 +34,7 @@ class Served:
     model: feature_service_pb2.Model
     windows: WindowKeeper
     calls: "Calls"
+    counts: VersionCounts | None = None
 
     @property
     def label(self) -> ModelLabel:
@@ -49,7 +52,7 @@ class Calls:
 
     def __init__(self) -> None:
         """Start with none."""
-        self.streams: set[StreamSession] = set()
+        self.streams: set[OpenStream] = set()
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()
@@ -70,6 +73,16 @@ class Calls:
             self._count -= 1
             if not self._count:
                 self._none.set()
+
+    @contextlib.contextmanager
+    def streaming(self, stream: OpenStream) -> Iterator[None]:
+        """Count a call that is a stream for as long as the context lasts."""
+        self.streams.add(stream)
+        try:
+            with self.under_way():
+                yield
+        finally:
+            self.streams.remove(stream)
 
     def end_streams(self, why: NasfeatError) -> None:
         """Answer what the streams have in flight, and then end them with `why`."""

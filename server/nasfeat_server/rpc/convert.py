@@ -146,9 +146,12 @@ def stream_terms(
     )
 
 
-def unary_weight(highest: feature_service_pb2.Priority.ValueType) -> float:
-    """Give the share of the images of a unary call, which names no priority: the normal one, if it may have that."""
-    return _WEIGHTS_OF_PRIORITIES[min(highest, feature_service_pb2.PRIORITY_NORMAL)]
+def unary_weight(
+    highest: feature_service_pb2.Priority.ValueType,
+    asked: feature_service_pb2.Priority.ValueType = feature_service_pb2.PRIORITY_NORMAL,
+) -> float:
+    """Give the share of the images of a call: of the priority that it asks for, or of the highest that it may have."""
+    return _WEIGHTS_OF_PRIORITIES[min(highest, asked)]
 
 
 def _window(asked: int, result_bytes: int, limits: RequestLimits) -> int:

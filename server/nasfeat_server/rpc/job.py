@@ -36,7 +36,7 @@ class FrameJob:
         stages_s: seconds spent in each stage so far.
         leading: others may wait for this image under `key`.
         following: the same image is on its way, and this one waits for it.
-        method: of the call that brought it, if that is no stream.
+        method: of the call that brought it.
         stream_id: the name of its stream; "" outside of one.
         traceparent: what its client says of a trace that it belongs to; "" for nothing.
         traced: None if it is not.

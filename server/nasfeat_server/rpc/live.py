@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from nasfeat_server.errors import NasfeatError
 from nasfeat_server.telemetry.events import Outcome
 
 
@@ -33,3 +35,25 @@ class LiveStream:
     received: int
     outcomes: Mapping[Outcome, int]
     opened_at: float
+
+
+class OpenStream(Protocol):
+    """A stream, of whatever protocol, to those who look after all of them."""
+
+    @property
+    def owner(self) -> str:
+        """Whose it is; "" if nobody has to say."""
+        ...
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Orders streams: those with more frames in flight above others, of equals those opened later."""
+        ...
+
+    def live(self) -> LiveStream:
+        """Tell how it goes; from any thread, a frame late."""
+        ...
+
+    def stop_reading(self, why: NasfeatError, *, linger_s: float = 0.0) -> None:
+        """End the stream with `why` once the frames in flight are answered, and `linger_s` after that."""
+        ...

@@ -19,6 +19,7 @@ from nasfeat_server.rpc.health import HealthServicer
 from nasfeat_server.rpc.load import LoadReports
 from nasfeat_server.rpc.malformed import MalformedInterceptor
 from nasfeat_server.rpc.payload import ReceiveInterceptor
+from nasfeat_server.rpc.reflection import described
 from nasfeat_server.rpc.service import Service
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.rpc.tracing import TracingInterceptor
@@ -111,8 +112,9 @@ class RpcServer:
         for service in self._services:
             _add(service, self._server)
         self._load.register(self._server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        own = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*own, *(service.name for service in self._services))
+        reflection.enable_server_reflection(names, self._server, described(own, self._services))
         for name in (LIVENESS, health.SERVICE_NAME, reflection.SERVICE_NAME):
             self._health.set(name, serving=True)
         await self._server.start()

@@ -1,30 +1,21 @@
 """FeatureService: every call of the wire, counted and with its errors turned into statuses."""
 
-import contextlib
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import grpc.aio
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import RequestLimits
-from nasfeat_server.errors import (
-    InvalidRequestError,
-    OverloadedError,
-    ShuttingDownError,
-)
+from nasfeat_server.errors import InvalidRequestError
 from nasfeat_server.rpc import convert, tenancy, tracing
 from nasfeat_server.rpc.answering import answering
-from nasfeat_server.rpc.catalog import Catalog, Served
+from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.rpc.load import LoadReports
+from nasfeat_server.rpc.open_streams import OpenStreams
 from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
-from nasfeat_server.telemetry.events import Observer, StreamClosed, StreamOpened
-
-# A server that stops closes a connection with its last call. A client that is sending then loses what it has not read
-# yet, since the kernel answers data that nobody will read with a reset: it gets this time to read.
-_LINGER_S = 0.5
+from nasfeat_server.telemetry.events import Observer
 
 ExtractContext = grpc.aio.ServicerContext[
     feature_service_pb2.ExtractFeaturesRequest, feature_service_pb2.ExtractFeaturesResponse
@@ -44,33 +35,32 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
     Args:
         catalog: the versions.
         limits: what a request may ask for.
-        observer: told of every call and stream.
+        observer: told of every call.
+        streams: those that are open.
         load: told at the end of each; None tells nothing.
     """
 
     def __init__(
-        self, *, catalog: Catalog, limits: RequestLimits, observer: Observer, load: LoadReports | None = None
+        self,
+        *,
+        catalog: Catalog,
+        limits: RequestLimits,
+        observer: Observer,
+        streams: OpenStreams,
+        load: LoadReports | None = None,
     ) -> None:
         self._catalog = catalog
         self._limits = limits
         self._observer = observer
+        self._streams = streams
         self._load = load
-        self._streams: set[StreamSession] = set()
-        self._stopping = False
-
-    def drain(self) -> None:
-        """Take no new work; streams end once what they have in flight is answered."""
-        self._stopping = True
-        for stream in self._streams:
-            why = ShuttingDownError("the server is stopping; send the unanswered frames elsewhere")
-            stream.stop_reading(why, linger_s=_LINGER_S)
 
     async def ExtractFeatures(
         self, request: feature_service_pb2.ExtractFeaturesRequest, context: ExtractContext
     ) -> feature_service_pb2.ExtractFeaturesResponse:
         """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
         async with answering("ExtractFeatures", context, self._observer, self._load):
-            self._check_running()
+            self._streams.check_running()
             served = self._catalog.choose(request.model)
             with served.calls.under_way():
                 response = await extract(
@@ -91,7 +81,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
     ) -> None:
         """Grant a stream and answer its frames until the client has sent the last."""
         async with answering("StreamFeatures", context, self._observer, self._load):
-            self._check_running()
+            self._streams.check_running()
             # Nothing is sent before the grant, not even metadata: until then a refused stream may be retried.
             options = await _opening(request_iterator)
             served = self._catalog.choose(options.model)
@@ -106,8 +96,11 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             path = tracing.path_of_call(tenancy.path_of_caller(served.path))
             stream = StreamSession(path=path, terms=terms, granted=granted, windows=served.windows, context=context)
             # Without a turn of the loop between the check and the stream: the limit is exact.
-            self._check_room()
-            with tenancy.counted(stream), self._open(stream, served, terms.overload.value):
+            with (
+                tenancy.counted(stream),
+                self._streams.opened(stream, terms.overload.value),
+                served.calls.streaming(stream),
+            ):
                 await stream.run(request_iterator)
 
     async def GetModel(
@@ -126,29 +119,6 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         async with answering("ListModels", context, self._observer, self._load):
             models = [served.model for served in self._catalog.served]
             return feature_service_pb2.ListModelsResponse(models=models)
-
-    def _check_running(self) -> None:
-        if self._stopping:
-            raise ShuttingDownError("the server is stopping")
-
-    def _check_room(self) -> None:
-        limit = self._limits.max_streams
-        if len(self._streams) >= limit:
-            raise OverloadedError(f"{limit} streams are open, which is the limit; try again later")
-
-    @contextlib.contextmanager
-    def _open(self, stream: StreamSession, served: Served, overload: str) -> Iterator[None]:
-        opened_at = time.monotonic()
-        self._streams.add(stream)
-        served.calls.streams.add(stream)
-        self._observer.observe(StreamOpened(overload=overload))
-        try:
-            with served.calls.under_way():
-                yield
-        finally:
-            served.calls.streams.remove(stream)
-            self._streams.remove(stream)
-            self._observer.observe(StreamClosed(overload=overload, duration_s=time.monotonic() - opened_at))
 
 
 async def _opening(requests: AsyncIterator[Received]) -> feature_service_pb2.StreamOptions:

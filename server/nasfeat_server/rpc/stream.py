@@ -194,7 +194,7 @@ class StreamSession:
             selection=self._terms.selection,
             deadline=deadline_after(self._terms.frame_deadline_s),
         )
-        job.stream_id = self._terms.stream_id
+        job.method, job.stream_id = "StreamFeatures", self._terms.stream_id
         if self._path.trace:
             job.traceparent = frame.traceparent
         return job

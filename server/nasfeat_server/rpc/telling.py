@@ -42,7 +42,7 @@ def finished(
 def refused(job: FrameJob, error: NasfeatError, tenant: str) -> Refused:
     """Tell of `error`, with which the image of `tenant` was answered."""
     return Refused(
-        method="StreamFeatures" if job.stream_id else job.method,
+        method=job.method,
         reason=error_name(error),
         message=str(error),
         stream_id=job.stream_id,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.rpc.authentication import caller
 from nasfeat_server.rpc.frames import FramePath
+from nasfeat_server.rpc.live import OpenStream
 from nasfeat_server.rpc.metered import MeteredPath
-from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.security.tokens import Priority
 
 _PRIORITIES: Mapping[Priority, feature_service_pb2.Priority.ValueType] = {
@@ -38,7 +38,7 @@ def cap_priority(options: feature_service_pb2.StreamOptions) -> None:
         options.priority = highest
 
 
-def counted(stream: StreamSession) -> contextlib.AbstractContextManager[None]:
+def counted(stream: OpenStream) -> contextlib.AbstractContextManager[None]:
     """Count a stream of the caller's for as long as the context lasts.
 
     Raises:

@@ -17,6 +17,7 @@ from nasfeat_server.config import (
     StatusPage,
     TracingConfig,
 )
+from nasfeat_server.config.facades import facades_of
 from nasfeat_server.errors import InvalidSettingsError
 
 _MIB = 2**20
@@ -76,6 +77,7 @@ def server_config(
             outage_s=outage,
             cache_bytes=cache_mib * _MIB,
             status_page=StatusPage(status_page),
+            facades=facades_of(options.pop("facades")),
             **options,
         ),
     )

@@ -17,6 +17,7 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "float range": ((int, float), "a number"),
     "boolean": ((bool,), "true or false"),
 }
+_LISTS = frozenset({"devices", "facades"})
 _TEXT = ((str,), "a text in quotes")
 
 
@@ -53,7 +54,7 @@ def read_file(path: Path, settings: Sequence[Setting]) -> tuple[dict[str, Any], 
 
 def _problem(setting: Setting, value: Any) -> str:
     if isinstance(value, list):
-        listed = setting.key == "devices" and all(isinstance(part, str) for part in value)
+        listed = setting.key in _LISTS and all(isinstance(part, str) for part in value)
         return "" if listed else f"{value!r} is a list; one value is wanted"
     types, wanted = _KINDS.get("boolean" if setting.is_flag else setting.type.name, _TEXT)
     # To Python, true is a number.

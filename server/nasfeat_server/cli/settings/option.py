@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from nasfeat_server.config import Endpoint
+from nasfeat_server.config.facades import NONE, facades_of
 from nasfeat_server.errors import ConfigurationError
 
 PREFIX = "NASFEAT_SERVER_"
@@ -81,5 +82,18 @@ class EndpointType(click.ParamType[Endpoint]):
             return value
         try:
             return Endpoint.parse(str(value))
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+
+
+class FacadesType(click.ParamType[str]):
+    """Names of facades with commas between them."""
+
+    name = "facades"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the names, and give them in their order."""
+        try:
+            return ",".join(facades_of(str(value))) or NONE
         except ConfigurationError as error:
             self.fail(str(error), param, ctx)

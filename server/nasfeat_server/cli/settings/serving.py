@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nasfeat_server.cli.settings.option import EndpointType, Options, setting
+from nasfeat_server.cli.settings.option import EndpointType, FacadesType, Options, setting
 from nasfeat_server.config import ServerConfig
 
 _DEFAULTS = ServerConfig()
@@ -18,6 +18,15 @@ SERVING: Options = (
         default=str(_DEFAULTS.listen),
         metavar="HOST:PORT",
         help="Where gRPC is served.",
+    ),
+    setting(
+        _SECTION,
+        "--facades",
+        type=FacadesType(),
+        default=",".join(_DEFAULTS.facades),
+        metavar="LIST",
+        help="The protocols of other servers that are spoken on the same port, for clients that know these; 'none' for "
+        "our own alone.",
     ),
     setting(
         _SECTION,
