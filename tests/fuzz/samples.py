@@ -6,6 +6,7 @@ from typing import Any
 from tests.fuzz import wire_mutation
 from tests.fuzz.target import Mutation
 
+from nasfeat.inference.v2 import inference_pb2
 from nasfeat.tfserving.v1 import serving_pb2, tensor_pb2
 from nasfeat.v1 import feature_service_pb2 as pb
 from nasfeat.v1 import image_pb2
@@ -57,6 +58,25 @@ def extractions() -> tuple[pb.ExtractFeaturesRequest, ...]:
         pb.ExtractFeaturesRequest(images=IMAGES[:1]),
         pb.ExtractFeaturesRequest(images=IMAGES, outputs=["global_pool", "Cell_0/mean"], top_k=5, model="canary"),
     )
+
+
+def inferences() -> tuple[inference_pb2.ModelInferRequest, ...]:
+    """Make requests of the Open Inference Protocol: pixels that are cut out or not, and files."""
+    pixels, urgent, typed, file = (
+        inference_pb2.ModelInferRequest(model_name="fake_nasnet_cifar", id=str(number)) for number in range(4)
+    )
+    pixels.inputs.add(name="image", datatype="UINT8", shape=(24, 32, 32, 3))
+    pixels.raw_input_contents.append(bytes(24 * 32 * 32 * 3))
+    urgent.CopyFrom(pixels)
+    urgent.parameters["priority"].uint64_param = 1
+    urgent.parameters["timeout"].int64_param = 10**9
+    urgent.parameters["sequence_id"].string_param = "camera 7"
+    urgent.outputs.add(name="Predictions").parameters["classification"].int64_param = 2
+    contents = inference_pb2.InferTensorContents(uint_contents=bytes(32 * 32 * 3))
+    typed.inputs.add(name="image", datatype="UINT8", shape=(1, 32, 32, 3), contents=contents)
+    file.inputs.add(name="image", datatype="BYTES", shape=(1,))
+    file.raw_input_contents.append(len(GIF).to_bytes(4, "little") + GIF)
+    return pixels, urgent, typed, file
 
 
 def predictions() -> tuple[serving_pb2.PredictRequest, ...]:

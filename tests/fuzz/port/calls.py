@@ -11,11 +11,13 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tests.fuzz import samples, wire_mutation
 
+from nasfeat.inference.v2 import inference_pb2
 from nasfeat.tfserving.v1 import serving_pb2
 from nasfeat.v1 import feature_service_pb2 as pb
 
 _SERVICE = "/nasfeat.v1.FeatureService/"
 _PREDICTIONS = "/tensorflow.serving.PredictionService/"
+_INFERENCE = "/inference.GRPCInferenceService/"
 _SPEC = serving_pb2.ModelSpec(name="fake_nasnet_cifar", version_label="stable")
 _UNARY = (
     (f"{_SERVICE}GetModel", pb.GetModelRequest(name="stable")),
@@ -25,6 +27,9 @@ _UNARY = (
     *((f"{_PREDICTIONS}Predict", message) for message in samples.predictions()),
     (f"{_PREDICTIONS}GetModelMetadata", serving_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])),
     ("/tensorflow.serving.ModelService/GetModelStatus", serving_pb2.GetModelStatusRequest(model_spec=_SPEC)),
+    *((f"{_INFERENCE}ModelInfer", message) for message in samples.inferences()),
+    (f"{_INFERENCE}ModelConfig", inference_pb2.ModelConfigRequest(name="fake_nasnet_cifar", version="stable")),
+    (f"{_INFERENCE}ModelStatistics", inference_pb2.ModelStatisticsRequest(name="fake_nasnet_cifar")),
 )
 _REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 # What the server must never say to a client, whatever that sends.
@@ -56,6 +61,15 @@ async def stream(channel: grpc.aio.Channel, draw: random.Random) -> None:
         message = draw.choice((frame, frame, frame, batch))
         messages.append(_damaged(message, draw) if draw.random() < 0.3 else message.SerializeToString())
     await _converse(channel, f"{_SERVICE}StreamFeatures", messages, draw)
+
+
+async def inference(channel: grpc.aio.Channel, draw: random.Random) -> None:
+    """A stream of requests of the Open Inference Protocol, some of which are damaged: it answers them and lives on."""
+    messages = []
+    for _ in range(draw.randint(0, 12)):
+        message = draw.choice(samples.inferences())
+        messages.append(_damaged(message, draw) if draw.random() < 0.3 else message.SerializeToString())
+    await _converse(channel, f"{_INFERENCE}ModelStreamInfer", messages, draw)
 
 
 async def reflection(channel: grpc.aio.Channel, draw: random.Random) -> None:
@@ -112,7 +126,7 @@ async def judge(call: Any) -> None:
 
 
 def _damaged(message: Any, draw: random.Random) -> bytes:
-    all_kinds = (*samples.stream_messages(), *samples.extractions(), *samples.predictions())
+    all_kinds = (*samples.stream_messages(), *samples.extractions(), *samples.predictions(), *samples.inferences())
     others = [other.SerializeToString() for other in all_kinds]
     return wire_mutation.mutated(message.SerializeToString(), draw, others)
 
@@ -120,5 +134,6 @@ def _damaged(message: Any, draw: random.Random) -> bytes:
 ATTACKS: dict[str, Callable[[grpc.aio.Channel, random.Random], Any]] = {
     "calls": unary,
     "streams": stream,
+    "inference": inference,
     "reflection": reflection,
 }
