@@ -17,6 +17,7 @@ import click
 import live
 from decoding import decoding_table
 from engine_table import EngineProcess, measure_engines
+from fronts import front_end_rows
 from measure import Program, photographs, program, pump, write_photographs
 from ray_rows import ray_rows
 from rich.console import Console
@@ -29,7 +30,7 @@ from nasfeat_server.engine.choice import choose_engine
 
 _HERE = Path(__file__).parent
 _SERVER = Path(sys.executable).with_name("nasfeat-server")
-_PARTS = ("decoding", "scheduler", "serving", "live", "ray", "server", "engines")
+_PARTS = ("decoding", "scheduler", "serving", "front-ends", "live", "ray", "server", "engines")
 _WAYS = (
     ("openvino", "fp32"),
     ("openvino", "int8"),
@@ -152,6 +153,8 @@ async def _rows(
     with Progress(console=Console(stderr=True)) as progress:
         if "serving" in only:
             await _serving_rows(table, progress, frames=frames, rounds=3 * rounds)
+        if "front-ends" in only:
+            await front_end_rows(table, progress, frames=frames, rounds=rounds)
         if "live" in only:
             await _live_rows(table, progress, rounds=rounds)
         if "ray" in only:

@@ -104,12 +104,15 @@ class Pumped:
     cpu_us: float
 
 
-async def pump(server: Program, *, frames: int, per_message: int = 1, window: int = 32, size: int = SIZE) -> Pumped:
-    """Send `frames` raw frames of `size`, so many a message, over one stream with the bare stub."""
+async def pump(
+    server: Program, *, frames: int, per_message: int = 1, window: int = 32, size: int = SIZE, own: bool = False
+) -> Pumped:
+    """Send `frames` raw frames of `size`, so many a message, over one stream, maybe on a connection of its own."""
     # All that are in flight at once differ: identical ones would be computed once.
     images = [_raw(picture.tobytes(), size) for picture in photographs(2 * window, size)]
     room = asyncio.Semaphore(window)
-    async with grpc.aio.insecure_channel(server.address) as channel:
+    options_of_channel = (("grpc.use_local_subchannel_pool", int(own)),)
+    async with grpc.aio.insecure_channel(server.address, options=options_of_channel) as channel:
         call = feature_service_pb2_grpc.FeatureServiceStub(channel).StreamFeatures()
         options = feature_service_pb2.StreamOptions(window=window, frames_per_message=per_message)
         await call.write(feature_service_pb2.StreamFeaturesRequest(options=options))

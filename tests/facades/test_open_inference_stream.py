@@ -135,7 +135,8 @@ async def test_a_server_that_stops_answers_what_it_has_and_ends_streams() -> Non
         for number in range(3):
             await call.write(request(number))
         await until(lambda: metric(app, "nasfeat_in_flight_frames") == 3)
-        app._streams.drain()
+        assert app._front
+        app._front.drain()
         answers = [await call.read() for _ in range(3)]
         assert [answer.infer_response.id for answer in answers] == ["0", "1", "2"]
         code, details = await _code(call)

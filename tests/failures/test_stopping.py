@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.app import App
-from nasfeat_server.app import server as server_module
+from nasfeat_server.app import edge as edge_module
 from nasfeat_server.rpc.server import RpcServer
 from programs import FAKE, server
 from serving import FAKE as FAKE_CONFIG
@@ -137,7 +137,7 @@ async def test_a_server_that_nobody_reaches_ends(monkeypatch: pytest.MonkeyPatch
         made.append(RpcServer(**parts))
         return made[0]
 
-    monkeypatch.setattr(server_module, "RpcServer", make)
+    monkeypatch.setattr(edge_module, "RpcServer", make)
     app = App(FAKE_CONFIG)
     serving = asyncio.ensure_future(app.run(asyncio.Event()))
     await app.ready.wait()

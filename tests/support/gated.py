@@ -27,11 +27,13 @@ from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.servicer import FeatureServicer
 from nasfeat_server.rpc.telling import Standing
 from nasfeat_server.scheduling.dispatcher import Dispatcher
+from nasfeat_server.scheduling.interface import Windows
 from nasfeat_server.scheduling.sharing import Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.security.tenants import Tenants
 from nasfeat_server.telemetry.events import FrameFinished, FrameReceived
+from remote_parts import Parts, StandIns, stand_ins
 from serving import until
 
 
@@ -100,6 +102,8 @@ class Gated:
     path: FramePath
     windows: WindowKeeper
     log: EventLog
+    scheduler: Parts
+    stand_ins: StandIns | None = None
 
     @property
     def device(self) -> GatedExecutor:
@@ -110,8 +114,12 @@ class Gated:
         """Wait until `count` frames have come, and have gone as far as they can."""
         await until(lambda: sum(isinstance(event, FrameReceived) for event in self.log.events) == count)
         # Raw frames of the network's size are decoded on the loop: what remains takes turns of it and no time.
-        for _ in range(20):
+        for _ in range(100 if self.stand_ins else 20):
             await asyncio.sleep(0)
+        if self.stand_ins:
+            self.stand_ins.counterpart.tell_state()
+            for _ in range(20):
+                await asyncio.sleep(0)
 
     def finished(self) -> Counter[tuple[str, str]]:
         """Count the outcomes and reasons of the frames that have ended."""
@@ -128,14 +136,50 @@ async def gated(
     limits: RequestLimits | None = None,
     sharing: Sharing | None = None,
     tenants: Tenants | None = None,
+    remote: bool = False,
 ) -> AsyncIterator[Gated]:
-    """Serve until the context ends, with a device for each of `busy_s`, the time that its batches claim to take."""
+    """Serve until the context ends, with a device for each of `busy_s`, its batches' time; `remote` has stand-ins."""
     arena = Arena.create(ArenaLayout(slots=slots, image_height=32, image_width=32, result_bytes=2**16))
     devices = tuple(
         GatedExecutor(arena, device=f"fake:{number}", max_batch_size=max_batch_size, busy_s=seconds)
         for number, seconds in enumerate(busy_s)
     )
-    log, pool = EventLog(), SlotPool(slots)
+    log = EventLog()
+    near = _scheduler(slots, max_batch_size, outage_s, arena, log)
+    far = await stand_ins(near, arena, max_streams=(limits or RequestLimits()).max_streams) if remote else None
+    parts = far or near
+    path = _path(parts, arena, sharing or Sharing(cache=None, max_bytes=0), log)
+    asking = (AuthenticationInterceptor(tenants, log),) if tenants else ()
+    server = grpc.aio.server(interceptors=(*asking, ReceiveInterceptor()))
+    servicer = _servicer(await devices[0].warm_up(), path, limits or RequestLimits(), parts.windows, log)
+    feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(servicer, server)
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with asyncio.TaskGroup() as tasks, grpc.aio.insecure_channel(target) as channel:
+        serving = [tasks.create_task(near.dispatcher.serve(device)) for device in devices]
+        stub = feature_service_pb2_grpc.FeatureServiceStub(channel)
+        try:
+            yield Gated(
+                stub=stub,
+                target=target,
+                devices=devices,
+                path=path,
+                windows=near.windows,
+                log=log,
+                scheduler=near,
+                stand_ins=far,
+            )
+        finally:
+            await server.stop(0)
+            if far:
+                await far.close()
+            for task in serving:
+                task.cancel()
+    path.decoding.threads.shutdown()
+
+
+def _scheduler(slots: int, max_batch_size: int, outage_s: float, arena: Arena, log: EventLog) -> Parts:
+    pool = SlotPool(slots)
     dispatcher = Dispatcher(
         slots=pool,
         buckets=tuple(1 << power for power in range(max_batch_size.bit_length())),
@@ -143,32 +187,19 @@ async def gated(
         outage_s=outage_s,
         observer=log,
     )
-    path = FramePath(
-        slots=pool,
-        dispatcher=dispatcher,
+    return Parts(slots=pool, dispatcher=dispatcher, windows=WindowKeeper(slots))
+
+
+def _path(parts: Parts | StandIns, arena: Arena, sharing: Sharing, log: EventLog) -> FramePath:
+    return FramePath(
+        slots=parts.slots,
+        dispatcher=parts.dispatcher,
         decoding=_decoding(arena),
-        sharing=sharing or Sharing(cache=None, max_bytes=0),
+        sharing=sharing,
         digest_key=bytes(32),
         observer=log,
         standing=Standing(),
     )
-    windows = WindowKeeper(slots)
-    asking = (AuthenticationInterceptor(tenants, log),) if tenants else ()
-    server = grpc.aio.server(interceptors=(*asking, ReceiveInterceptor()))
-    servicer = _servicer(await devices[0].warm_up(), path, limits or RequestLimits(), windows, log)
-    feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(servicer, server)
-    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
-    async with asyncio.TaskGroup() as tasks, grpc.aio.insecure_channel(target) as channel:
-        serving = [tasks.create_task(dispatcher.serve(device)) for device in devices]
-        stub = feature_service_pb2_grpc.FeatureServiceStub(channel)
-        try:
-            yield Gated(stub=stub, target=target, devices=devices, path=path, windows=windows, log=log)
-        finally:
-            await server.stop(0)
-            for task in serving:
-                task.cancel()
-    path.decoding.threads.shutdown()
 
 
 def _decoding(arena: Arena) -> Decoding:
@@ -177,7 +208,7 @@ def _decoding(arena: Arena) -> Decoding:
 
 
 def _servicer(
-    description: ModelDescription, path: FramePath, limits: RequestLimits, windows: WindowKeeper, log: EventLog
+    description: ModelDescription, path: FramePath, limits: RequestLimits, windows: Windows, log: EventLog
 ) -> FeatureServicer:
     model = model_message(description, identity_message(description, "1", ""), limits)
     catalog = Catalog()

@@ -30,6 +30,7 @@ from nasfeat_server.telemetry.events import (
     Source,
     Stage,
 )
+from nasfeat_server.telemetry.front_end_metrics import FrontEndMetrics
 from nasfeat_server.telemetry.gpu_metrics import GpuMetrics
 from nasfeat_server.telemetry.nvml import GpuReader, GpuReading
 from serving import frame, next_result, opening, running
@@ -136,8 +137,13 @@ async def scraped(tmp_path: Path) -> AsyncIterator[str]:
 
 def test_the_page_has_every_metric_and_no_other(scraped: str) -> None:
     """By name, type and labels, in both directions."""
-    # This machine may have no GPU, whose metrics have no series then.
-    metrics = (*text_string_to_metric_families(scraped), *GpuMetrics(("gpu:0",), _Gpu()).collect())
+    # This machine may have no GPU, whose metrics have no series then; this server has one front end.
+    fronts = FrontEndMetrics(1, is_up=lambda _: True, load=lambda _: 0)
+    metrics = (
+        *text_string_to_metric_families(scraped),
+        *GpuMetrics(("gpu:0",), _Gpu()).collect(),
+        *fronts.collect(),
+    )
     shown = {entry.name: entry for entry in map(_entry, metrics)}
     assert shown == _page()
 

@@ -3,13 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from cachetools import LRUCache
-
-from nasfeat_server.app.replicas import Site
+from nasfeat_server.app.serving import Common, served
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.arena import Arena, ArenaLayout
@@ -19,18 +15,9 @@ from nasfeat_server.engine.interface import EngineOptions, ModelDescription
 from nasfeat_server.engine.preparing import prepare_model, scratch
 from nasfeat_server.engine.restarts import RestartPolicy
 from nasfeat_server.errors import ConfigurationError
-from nasfeat_server.imaging.decode import preprocessing_digest
-from nasfeat_server.imaging.digest import digest_key
-from nasfeat_server.imaging.framing import Framing
-from nasfeat_server.imaging.types import ImageLimits
 from nasfeat_server.network.spec import NetworkSpec
-from nasfeat_server.rpc.catalog import Calls, Served
-from nasfeat_server.rpc.convert import identity_message, model_message
-from nasfeat_server.rpc.decoding import Decoding
-from nasfeat_server.rpc.frames import FramePath
-from nasfeat_server.rpc.telling import Standing
+from nasfeat_server.rpc.catalog import Served
 from nasfeat_server.scheduling.dispatcher import Dispatcher
-from nasfeat_server.scheduling.sharing import Key, Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.telemetry.events import Event, Observer, ReplicaDied
@@ -38,35 +25,12 @@ from nasfeat_server.telemetry.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
 
-# Images on their way keep their bytes until then, for others to be compared to, and those that wait for them do.
-_MAX_SHARED_BYTES = 64 * 2**20
 # Of replicas that were never warm, after which a version is not waited for while another one serves.
 _HOPELESS_DEATHS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Common:
-    """What all versions of the model use together.
-
-    Attributes:
-        decoders: threads that decode.
-        decoding_room: for images that are being decoded.
-        cache: recent results; their keys name the model.
-        observer: told of everything.
-        site: where replicas run.
-        on_change: called whenever a replica becomes warm or is lost.
-    """
-
-    decoders: ThreadPoolExecutor
-    decoding_room: asyncio.Semaphore
-    cache: LRUCache[Key, bytes] | None
-    observer: Observer
-    site: Site
-    on_change: Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Core:
+class Core:
     """What stands between the wire and the replicas, once it is known which network is served."""
 
     arena: Arena
@@ -86,14 +50,16 @@ class Generation:
     Attributes:
         loaded: done when every device has a warm replica, or enough of a cluster's have one; or with the reason why
             there will be none.
+        core: what stands between the wire and the replicas, from when it is known which network is served.
     """
 
     def __init__(self, config: ServerConfig, common: Common, *, patient: bool) -> None:
         self.config = config
         self.loaded: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        self.core: Core | None = None
         self._common = common
         # Facades are asked for what a version has done.
-        self._counts = VersionCounts(observer=common.observer) if config.facades else None
+        self._counts = VersionCounts(observer=common.observer) if config.spoken else None
         self._observer: Observer = self._counts or common.observer
         self._patient = patient
         self._fleet: Fleet | None = None
@@ -131,7 +97,7 @@ class Generation:
         finally:
             self.loaded.cancel()
 
-    def _core(self, spec: NetworkSpec, stack: contextlib.AsyncExitStack) -> _Core:
+    def _core(self, spec: NetworkSpec, stack: contextlib.AsyncExitStack) -> Core:
         config = self.config
         arena = Arena.create(_layout(config, spec))
         stack.callback(arena.close)
@@ -144,9 +110,10 @@ class Generation:
             observer=self._observer,
         )
         stack.callback(dispatcher.close)
-        return _Core(arena=arena, slots=slots, dispatcher=dispatcher, windows=WindowKeeper(config.slots))
+        self.core = Core(arena=arena, slots=slots, dispatcher=dispatcher, windows=WindowKeeper(config.slots))
+        return self.core
 
-    async def _keep_replicas(self, loading: EngineOptions, core: _Core) -> None:
+    async def _keep_replicas(self, loading: EngineOptions, core: Core) -> None:
         _log.info("loading %s on %s", self.config.weights, ", ".join(self.config.devices))
         watch, site = _Watch(self._common.observer), self._common.site
         fleet = self._fleet = Fleet(
@@ -165,44 +132,23 @@ class Generation:
             description = await unless(never if self._patient else watch.hopeless, fleet.wait_warm())
             if description is None:
                 raise ConfigurationError(f"its replicas died {_HOPELESS_DEATHS} times while it was loaded; see the log")
-            served = self._served(description, core)
-            self.loaded.set_result(served)
+            loaded = self._served(description, core)
+            self.loaded.set_result(loaded)
             await self._retired.wait()
-            await served.calls.wait_none()
+            await loaded.calls.wait_none()
             for task in background:
                 task.cancel()
 
-    def _served(self, description: ModelDescription, core: _Core) -> Served:
-        config = self.config
-        framing = Framing.parse(config.crop)
-        digest = preprocessing_digest(description.image_height, description.image_width, framing)
-        identity = identity_message(description, config.model_version, digest)
-        key = digest_key(identity.weights_digest, identity.precision, identity.wiring, digest)
-        return Served(
-            path=self._frame_path(core, key, framing),
-            description=description,
-            model=model_message(description, identity, config.limits),
-            windows=core.windows,
-            calls=Calls(),
-            counts=self._counts,
-        )
-
-    def _frame_path(self, core: _Core, key: bytes, framing: Framing) -> FramePath:
-        limits = self.config.limits
-        return FramePath(
+    def _served(self, description: ModelDescription, core: Core) -> Served:
+        return served(
+            self.config,
+            description,
+            self._common,
+            images=core.arena.images,
             slots=core.slots,
             dispatcher=core.dispatcher,
-            decoding=Decoding(
-                images=core.arena.images,
-                threads=self._common.decoders,
-                room=self._common.decoding_room,
-                limits=ImageLimits(max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels),
-                framing=framing,
-            ),
-            sharing=Sharing(cache=self._common.cache, max_bytes=_MAX_SHARED_BYTES if self.config.single_flight else 0),
-            digest_key=key,
-            observer=self._observer,
-            standing=Standing(version=self.config.model_version),
+            windows=core.windows,
+            counts=self._counts,
         )
 
 

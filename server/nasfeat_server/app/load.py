@@ -9,7 +9,12 @@ from nasfeat_server.telemetry.prometheus import PrometheusObserver
 
 
 def load_meter(
-    config: ServerConfig, catalog: Catalog, metrics: PrometheusObserver, is_warm: Callable[[str], bool]
+    config: ServerConfig,
+    catalog: Catalog,
+    metrics: PrometheusObserver,
+    is_warm: Callable[[str], bool],
+    *,
+    cpu_clock: Callable[[], float],
 ) -> LoadMeter:
     """Make the meter of a server.
 
@@ -18,6 +23,7 @@ def load_meter(
         catalog: the versions of the model.
         metrics: what has been counted.
         is_warm: whether the replica of a device takes work.
+        cpu_clock: processor seconds of all processes that take calls.
     """
 
     def room() -> Room:
@@ -32,4 +38,4 @@ def load_meter(
             devices_up=sum(map(is_warm, config.devices)),
         )
 
-    return LoadMeter(frames=metrics.frames, busy_s=metrics.busy_s, room=room)
+    return LoadMeter(frames=metrics.frames, busy_s=metrics.busy_s, room=room, cpu_clock=cpu_clock)

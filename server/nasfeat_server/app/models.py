@@ -7,7 +7,8 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nasfeat_server.app.generation import Common, Generation
+from nasfeat_server.app.generation import Core, Generation
+from nasfeat_server.app.serving import Common
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.errors import ConfigurationError, ReloadError, ShuttingDownError
 from nasfeat_server.rpc.catalog import Catalog, Served
@@ -57,6 +58,13 @@ class Models:
         self._stable = await self._load(self._config, patient=True)
         self._arrange()
         return self._stable.served
+
+    @property
+    def core(self) -> Core:
+        """What the stable version consists of."""
+        if not (self._stable and self._stable.generation.core):
+            raise AssertionError("asked for before the version was loaded")
+        return self._stable.generation.core
 
     def is_warm(self, device: str) -> bool:
         """Whether the stable version's replica of `device` takes work, or that of the version that starts."""

@@ -3,19 +3,19 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Coroutine
+from typing import Any
 
-from cachetools import LRUCache
-
-from nasfeat_server.app.facades import Parts, services_of
-from nasfeat_server.app.generation import Common
+from nasfeat_server.app import serving
+from nasfeat_server.app.edge import Edge, FrontEnd
+from nasfeat_server.app.front_ends import FrontEnds
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.load import load_meter
 from nasfeat_server.app.models import Models
 from nasfeat_server.app.replicas import Site, site_of, sized
+from nasfeat_server.app.serving import Common
 from nasfeat_server.app.tracing import tracing_of
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.app.web import Web
@@ -23,12 +23,6 @@ from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.rpc.catalog import Catalog, Served
 from nasfeat_server.rpc.control import ControlServer, ServerState
-from nasfeat_server.rpc.load import LoadReports
-from nasfeat_server.rpc.open_streams import OpenStreams
-from nasfeat_server.rpc.server import RpcServer
-from nasfeat_server.rpc.service import Service
-from nasfeat_server.rpc.servicer import FeatureServicer
-from nasfeat_server.scheduling.sharing import Key
 from nasfeat_server.telemetry.fanout import Fanout
 from nasfeat_server.telemetry.metrics_server import MetricsServer
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
@@ -61,12 +55,12 @@ class App:
         self.ready = asyncio.Event()
         self._metrics = PrometheusObserver()
         self._catalog = Catalog(config.model_alias)
-        self._load = LoadReports(load_meter(config, self._catalog, self._metrics, self._is_warm))
+        self._front: Edge | None = None
+        self._load = load_meter(config, self._catalog, self._metrics, self._is_warm, cpu_clock=self._cpu_s)
         self._web = Web(config, self._catalog, self._metrics)
         self._tracing = tracing_of(config.tracing)
         tracing = (self._tracing,) if self._tracing else ()
         self._observer = Fanout(self._metrics, RejectionLog(), self._web.refusals, *tracing)
-        self._streams = OpenStreams(limit=config.limits.max_streams, observer=self._observer)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then finish what is in flight.
@@ -81,124 +75,106 @@ class App:
             guard = Guard(config, self._observer)
             guard.load()
             self._metrics.registry.register(SecurityMetrics(guard.state))
-            rpc = RpcServer(
-                listen=config.listen,
-                limits=config.limits,
-                connections=config.connections,
-                observer=self._observer,
-                load=self._load,
-                credentials=guard.credentials,
-                authentication=guard.authentication,
-                tracer=self._tracing,
-                services=self._services(),
-            )
-            stack.push_async_callback(rpc.stop, 0)
-            handler = self._web.handler(guard, rpc, lambda: self.models.state().models if self.models else ())
+            edge = self._front = self._edge(guard)
+            stack.push_async_callback(edge.stop, 0)
+            handler = self._web.handler(guard, edge, lambda: self.models.state().models if self.models else ())
             self.metrics = stack.enter_context(MetricsServer(config.metrics, handler)).endpoint
-            self.listening = rpc.bind()
+            self.listening = edge.bind()
             guard.give_up_rights()
             if self._tracing:
                 self._metrics.registry.register(self._tracing.metrics)
                 await stack.enter_async_context(self._tracing.exporting(min(_FLUSH_S, config.grace_s)))
             site = await stack.enter_async_context(site_of(config))
             changed = asyncio.Event()
-            with self._common(site, changed.set) as common:
+            # Several front ends have the cache among them.
+            cache_bytes = config.cache_bytes if config.front_ends == 1 else 0
+            with serving.common(
+                cache_bytes=cache_bytes, observer=self._observer, site=site, on_change=changed.set
+            ) as common:
                 async with refusals_alone(), asyncio.TaskGroup() as tasks:
                     models = self.models = Models(config, common, self._catalog, tasks)
-                    self._watch(models, common, rpc)
+                    self._watch(models, common, edge)
                     self._web.desk.open(tasks)
-                    parts = (_report_health(changed, models, rpc), guard.run())
+                    parts = (_report_health(changed, models, edge), guard.run())
                     background = [tasks.create_task(part) for part in parts]
-                    await self._serve(models, rpc, stop)
+                    await self._serve(models, edge, stop, tasks)
+                    await edge.stop(0)
                     await models.close()
                     for task in background:
                         task.cancel()
 
-    def _services(self) -> tuple[Service, ...]:
-        def state() -> ServerState:
-            return self.models.state() if self.models else ServerState(models=(), loading="", ready=False)
-
-        parts = Parts(
-            catalog=self._catalog,
-            limits=self.config.limits,
-            observer=self._observer,
-            streams=self._streams,
-            state=state,
+    def _edge(self, guard: Guard) -> Edge:
+        config = self.config
+        if config.front_ends > 1:
+            edge = FrontEnds(config, self._metrics, self._observer, load=self._load)
+            self._metrics.registry.register(edge.figures)
+            return edge
+        return FrontEnd(
+            config,
+            guard,
+            self._catalog,
+            self._observer,
+            load=self._load,
+            state=self._state,
+            tracer=self._tracing,
         )
-        return services_of(self.config.facades, parts)
+
+    def _state(self) -> ServerState:
+        return self.models.state() if self.models else ServerState(models=(), loading="", ready=False)
 
     def _is_warm(self, device: str) -> bool:
         return self.models is not None and self.models.is_warm(device)
 
-    @contextlib.contextmanager
-    def _common(self, site: Site, on_change: Callable[[], None]) -> Iterator[Common]:
-        cache: LRUCache[Key, bytes] | None = None
-        if self.config.cache_bytes:
-            cache = LRUCache(self.config.cache_bytes, getsizeof=len)
-        with ThreadPoolExecutor(_cores(), thread_name_prefix="decode") as decoders:
-            yield Common(
-                decoders=decoders,
-                decoding_room=asyncio.Semaphore(2 * _cores()),
-                cache=cache,
-                observer=self._observer,
-                site=site,
-                on_change=on_change,
-            )
+    def _cpu_s(self) -> float:
+        return time.process_time() + (self._front.cpu_s if self._front else 0.0)
 
-    def _watch(self, models: Models, common: Common, rpc: RpcServer) -> None:
+    def _watch(self, models: Models, common: Common, edge: Edge) -> None:
         cache, catalog = common.cache, self._catalog
         self._metrics.watch(
             devices=self.config.devices,
             is_warm=models.is_warm,
-            is_ready=lambda: rpc.serving,
+            is_ready=lambda: edge.serving,
             capacity=lambda: sum(served.path.slots.capacity for served in catalog.served),
             depth=lambda: sum(served.path.dispatcher.depth for served in catalog.served),
             slots_in_use=lambda: sum(served.path.slots.in_use for served in catalog.served),
-            cache_bytes=lambda: cache.currsize if cache is not None else 0,
+            cache_bytes=lambda: edge.cache_bytes + (cache.currsize if cache is not None else 0),
         )
 
-    async def _serve(self, models: Models, rpc: RpcServer, stop: asyncio.Event) -> None:
+    async def _serve(self, models: Models, edge: Edge, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
         served = await unless(stop, models.start())
         if served is None:
             return
-        servicer = FeatureServicer(
-            catalog=self._catalog,
-            limits=self.config.limits,
-            observer=self._observer,
-            streams=self._streams,
-            load=self._load,
-        )
         async with contextlib.AsyncExitStack() as control:
             if self.config.control:
                 await control.enter_async_context(ControlServer(self.config.control, models))
-            await self._answer(rpc, servicer, served, stop)
+            if await unless(stop, _true(edge.start(served, models.core, tasks))):
+                await self._answer(edge, served, stop)
 
-    async def _answer(self, rpc: RpcServer, servicer: FeatureServicer, served: Served, stop: asyncio.Event) -> None:
-        await rpc.start(servicer)
+    async def _answer(self, edge: Edge, served: Served, stop: asyncio.Event) -> None:
         self.ready.set()
         if self._web.has_page:
             _log.info("the status page is http://%s/", self.metrics)
         _log.info("serving %s on %s, metrics on %s", served.description.name, self.listening, self.metrics)
-        if await unless(stop, rpc.closed()):
+        if await unless(stop, edge.closed()):
             # A server that nobody reaches is no server: whoever looks after this process starts it again.
             raise RuntimeError(f"gRPC has closed {self.listening} by itself")
         _log.info("stopping: no new work, up to %g s for what is in flight", self.config.grace_s)
-        rpc.stop_serving()
-        self._streams.drain()
+        edge.drain()
         async with asyncio.TaskGroup() as ending:
-            for end in (rpc.stop, self._web.desk.close):
+            for end in (edge.stop, self._web.desk.close):
                 ending.create_task(end(self.config.grace_s))
 
 
-async def _report_health(changed: asyncio.Event, models: Models, rpc: RpcServer) -> None:
+async def _report_health(changed: asyncio.Event, models: Models, edge: Edge) -> None:
     while True:
         await changed.wait()
         changed.clear()
-        rpc.set_serving(models.any_warm)
+        edge.set_serving(models.any_warm)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+async def _true(starting: Coroutine[Any, Any, None]) -> bool:
+    await starting
+    return True
 
 
 async def main(config: ServerConfig) -> None:

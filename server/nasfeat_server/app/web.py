@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
+from nasfeat_server.app.edge import Edge
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.config import ServerConfig, StatusPage
 from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.rpc.control import ModelState
-from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.status.access import Access
 from nasfeat_server.status.desk import Desk
 from nasfeat_server.status.page import Page
@@ -46,12 +46,12 @@ class Web:
         """Whether browsers are shown anything."""
         return self._page is not StatusPage.OFF
 
-    def handler(self, guard: Guard, rpc: RpcServer, models: Callable[[], Sequence[ModelState]]) -> Handler:
+    def handler(self, guard: Guard, edge: Edge, models: Callable[[], Sequence[ModelState]]) -> Handler:
         """Give what answers requests.
 
         Args:
             guard: knows whose they are.
-            rpc: knows whether the server is ready.
+            edge: knows whether the server is ready.
             models: gives the versions of the model, those that retire too.
         """
         config, metrics = self._config, self._metrics
@@ -67,7 +67,7 @@ class Web:
             frames=metrics.frames,
             devices=metrics.devices,
             refusals=self.refusals.newest_first,
-            is_ready=lambda: rpc.serving,
+            is_ready=lambda: edge.serving,
             is_stopping=lambda: self.desk.is_stopping,
         )
         page = Page(

@@ -1,5 +1,6 @@
 """The whole of it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from nasfeat_server.config.status import StatusPage
 from nasfeat_server.config.tracing import TracingConfig
 
 _LISTEN = Endpoint(host="127.0.0.1", port=50051)
+_MOST_FRONT_ENDS = 64
+# Ports below are root's.
+_FREE_PORTS = 1024
 _METRICS = Endpoint(host="127.0.0.1", port=9464)
 
 
@@ -40,7 +44,9 @@ class ServerConfig:
         devices: names like "cpu:0" and "gpu:1"; one replica each. On a Ray cluster "ray:0" and so on, which say nothing
             of the node; none stands for as many as the cluster has room for.
         listen: where gRPC is served.
-        facades: the protocols of other servers that are spoken there, too.
+        facades: the protocols of other servers that are spoken there, too; None for all with one front end, and for
+            none with several.
+        front_ends: processes that take calls; 1 is this one.
         metrics: where Prometheus metrics are served over HTTP.
         status_page: what browsers get there.
         max_batch_size: the largest batch, a power of two.
@@ -77,7 +83,8 @@ class ServerConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     devices: tuple[str, ...] = ("cpu:0",)
     listen: Endpoint = _LISTEN
-    facades: tuple[Facade, ...] = tuple(Facade)
+    facades: tuple[Facade, ...] | None = None
+    front_ends: int = 1
     metrics: Endpoint = _METRICS
     status_page: StatusPage = StatusPage.AUTO
     max_batch_size: int = 4
@@ -142,8 +149,37 @@ class ServerConfig:
                 not 0 <= self.precision_floor <= 1,
                 "the floor of a precision must be a cosine from 0 to 1",
             ),
+            *self._front_ends_alone(),
             ("cache_bytes", self.cache_bytes < 0, "the cache must have 0 bytes or more"),
         )
+
+    def _front_ends_alone(self) -> Iterator[tuple[str, bool, str]]:
+        """Check what only one front end can have, since it is decided or counted where calls are."""
+        several = self.front_ends > 1
+        yield (
+            "front_ends",
+            not 1 <= self.front_ends <= _MOST_FRONT_ENDS,
+            f"there can be 1 to {_MOST_FRONT_ENDS} front ends",
+        )
+        only = f"works with one front end, and there shall be {self.front_ends}"
+        yield ("control", several and self.control is not None, f"the loading of other weights {only}")
+        yield ("facades", several and bool(self.facades), f"speaking the protocols of other servers {only}")
+        yield ("tokens", several and self.security.tokens is not None, f"a tenant's quota {only}")
+        yield ("trace_endpoint", several and self.tracing.endpoint is not None, f"tracing {only}")
+        yield ("executor", several and self.executor != "local", f"the executor {self.executor} {only}")
+        as_root = several and self.security.user is not None and 0 < self.listen.port < _FREE_PORTS
+        yield (
+            "user",
+            as_root,
+            f"front ends are started after root's rights are given up: listen on {_FREE_PORTS} or above",
+        )
+
+    @property
+    def spoken(self) -> tuple[Facade, ...]:
+        """The protocols of other servers that are spoken."""
+        if self.facades is None:
+            return tuple(Facade) if self.front_ends == 1 else ()
+        return self.facades
 
     @property
     def computed_on(self) -> tuple[str, ...]:

@@ -66,19 +66,23 @@ class Sides:
         side = self._sides.get((name, version))
         return side.served if side else self._choose(name, version)
 
-    def side(self, name: str, version: str, served: Served) -> Side:
-        """Give what the stream has of `served`, which was found by this name and stays what it means."""
+    async def side(self, name: str, version: str, served: Served) -> Side:
+        """Give what the stream has of `served`, which was found by this name and stays what it means.
+
+        Raises:
+            NasfeatError: there is no room for a stream.
+        """
         asked = name, version
         if asked not in self._sides:
             known = (side for side in self._sides.values() if side.served is served)
-            self._sides[asked] = next(known, None) or self._open(served)
+            self._sides[asked] = next(known, None) or await self._open(served)
         return self._sides[asked]
 
-    def _open(self, served: Served) -> Side:
-        self._stack.enter_context(served.calls.streaming(self._stream))
+    async def _open(self, served: Served) -> Side:
         weight = convert.unary_weight(tenancy.highest_priority())
-        window = served.windows.open(ceiling=self._ceiling, weight=weight, announce=_nobody)
+        window = await served.windows.grant(ceiling=self._ceiling, weight=weight, announce=_nobody)
         self._stack.callback(served.windows.close, window)
+        self._stack.enter_context(served.calls.streaming(self._stream))
         return Side(served=served, path=self._path_of(served.path), window=window)
 
     def lane(self, side: Side, weight: float) -> int:

@@ -152,7 +152,7 @@ class InferStream:
         async for received in requests:
             request = _Request(request_id=received.request.id)
             try:
-                order, side = self._understand(received)
+                order, side = await self._understand(received)
             except NasfeatError as error:
                 request.error = error
                 self._refused(error)
@@ -171,13 +171,13 @@ class InferStream:
             finally:
                 self._outbox.put_nowait(request)
 
-    def _understand(self, received: Received) -> tuple[Order, Side]:
+    async def _understand(self, received: Received) -> tuple[Order, Side]:
         message = received.request
         asked = message.model_name, message.model_version
         served = self._sides.served(*asked)
         # Only for requests that can be carried out: there are no more such names than versions have.
         order = read(received, served, self._limits)
-        return order, self._sides.side(*asked, served)
+        return order, await self._sides.side(*asked, served)
 
     async def _enter(self, request: _Request, limit: int) -> None:
         """Wait until the answers that are held leave room for that of `request`, or there are none."""

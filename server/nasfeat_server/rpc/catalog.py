@@ -10,8 +10,8 @@ from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import ModelNotFoundError, NasfeatError
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.live import OpenStream
+from nasfeat_server.scheduling.interface import Windows
 from nasfeat_server.scheduling.traffic import Split
-from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.telemetry.events import ModelLabel
 from nasfeat_server.telemetry.version_counts import VersionCounts
 
@@ -32,7 +32,7 @@ class Served:
     path: FramePath
     description: ModelDescription
     model: feature_service_pb2.Model
-    windows: WindowKeeper
+    windows: Windows
     calls: "Calls"
     counts: VersionCounts | None = None
 
@@ -52,6 +52,7 @@ class Calls:
 
     def __init__(self) -> None:
         """Start with none."""
+        # Those of other processes, as they were told last, are there to be shown.
         self.streams: set[OpenStream] = set()
         self._count = 0
         self._none = asyncio.Event()

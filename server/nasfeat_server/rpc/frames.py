@@ -22,9 +22,8 @@ from nasfeat_server.rpc.convert import image_source
 from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.rpc.telling import Standing
-from nasfeat_server.scheduling.dispatcher import Dispatcher
+from nasfeat_server.scheduling.interface import Scheduler, Slots
 from nasfeat_server.scheduling.sharing import Key, Settled, Sharing
-from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution
 from nasfeat_server.telemetry.events import CacheAsked, FrameReceived, Observer, Outcome, Source, Stage
 from nasfeat_server.telemetry.traces import CallTrace
@@ -46,8 +45,8 @@ class FramePath:
         trace: decides which images of the call are traced; None traces none.
     """
 
-    slots: SlotPool
-    dispatcher: Dispatcher
+    slots: Slots
+    dispatcher: Scheduler
     decoding: Decoding
     sharing: Sharing
     digest_key: bytes

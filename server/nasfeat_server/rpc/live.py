@@ -57,3 +57,28 @@ class OpenStream(Protocol):
     def stop_reading(self, why: NasfeatError, *, linger_s: float = 0.0) -> None:
         """End the stream with `why` once the frames in flight are answered, and `linger_s` after that."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ToldStream:
+    """An `OpenStream` of another process, as that has told of it.
+
+    Attributes:
+        told: how it went then.
+        rank: as `OpenStream.rank`.
+    """
+
+    told: LiveStream
+    rank: tuple[int, float]
+
+    @property
+    def owner(self) -> str:
+        """Whose it is; "" if nobody has to say."""
+        return self.told.tenant
+
+    def live(self) -> LiveStream:
+        """Tell how it went."""
+        return self.told
+
+    def stop_reading(self, why: NasfeatError, *, linger_s: float = 0.0) -> None:
+        """Do nothing: its own process ends it, when that is told to stop."""

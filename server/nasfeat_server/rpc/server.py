@@ -45,9 +45,10 @@ class RpcServer:
         tracer: decides which of those are traced; None traces none.
         services: what is served beside FeatureService.
         load: tells how busy the server is, whoever asks.
+        shares_port: other processes of this server listen there too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a server is made of
         self,
         *,
         listen: Endpoint,
@@ -59,6 +60,7 @@ class RpcServer:
         authentication: AuthenticationInterceptor | None = None,
         tracer: Tracer | None = None,
         services: Sequence[Service] = (),
+        shares_port: bool = False,
     ) -> None:
         self._listen = listen
         self._credentials = credentials
@@ -79,7 +81,11 @@ class RpcServer:
             ReceiveInterceptor(),
             MalformedInterceptor(observer, others),
         )
-        self._server = make_server((*_options(limits), *_connection_options(connections)), interceptors)
+        # Two servers on one port would share its clients by chance.
+        self._server = make_server(
+            (*_options(limits), ("grpc.so_reuseport", int(shares_port)), *_connection_options(connections)),
+            interceptors,
+        )
 
     @property
     def serving(self) -> bool:
@@ -164,8 +170,6 @@ def _options(limits: RequestLimits) -> tuple[tuple[str, int], ...]:
     return (
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", limits.max_message_bytes),
-        # Two servers on one port would share its clients by chance.
-        ("grpc.so_reuseport", 0),
         # Clients may ping an idle connection every 5 seconds without being sent away.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

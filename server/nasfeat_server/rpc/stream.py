@@ -17,8 +17,9 @@ from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob, write_result
 from nasfeat_server.rpc.live import LiveStream
 from nasfeat_server.rpc.payload import Received
+from nasfeat_server.scheduling.interface import Windows
 from nasfeat_server.scheduling.overload import OverloadPolicy
-from nasfeat_server.scheduling.windows import Window, WindowKeeper
+from nasfeat_server.scheduling.windows import Window
 from nasfeat_server.telemetry.events import Outcome, Source, Stage
 
 Context = grpc.aio.ServicerContext[
@@ -41,7 +42,7 @@ class StreamSession:
         path: FramePath,
         terms: StreamTerms,
         granted: feature_service_pb2.StreamGranted,
-        windows: WindowKeeper,
+        windows: Windows,
         context: Context,
     ) -> None:
         self._path = path
@@ -77,7 +78,7 @@ class StreamSession:
             NasfeatError: the stream was ended early; every frame that was taken in has been answered before.
         """
         terms = self._terms
-        window = self._window = self._windows.open(
+        window = self._window = await self._windows.grant(
             ceiling=terms.window,
             weight=terms.weight,
             announce=self._announce,

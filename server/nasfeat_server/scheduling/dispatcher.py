@@ -140,7 +140,10 @@ class Dispatcher:
 
     def supersede_oldest(self, lane: int) -> None:
         """Give up the stream's oldest image that no replica has had: a newer one takes its place."""
-        work = self._queue.lanes.oldest(lane)
+        self.supersede(self._queue.lanes.oldest(lane))
+
+    def supersede(self, work: Work) -> None:
+        """Give up `work` for a newer image of its stream, unless a replica has it, or had."""
         if self.withdraw(work) and not work.done.done():
             work.done.set_exception(SupersededError)
 
@@ -192,6 +195,9 @@ class Dispatcher:
     async def _run(self, seat: Seat, batch: Batch) -> None:
         self._announce_limit(seat)
         limit = seat.limit.size
+        for work in batch.works:
+            if work.begun:
+                work.begun()
         try:
             busy_s = await seat.executor.run(
                 [work.slot for work in batch.works], [work.outputs for work in batch.works]
@@ -221,8 +227,10 @@ class Dispatcher:
     def _complete(self, device: str, batch: Batch, limit: int, busy_s: float) -> None:
         now, size = time.monotonic(), len(batch.works)
         for work in batch.works:
-            results = self._collect(work.slot, work.result_bytes)
-            self._slots.release(work.slot)
+            kept = work.keeps_slot and not work.abandoned
+            results = b"" if work.keeps_slot else self._collect(work.slot, work.result_bytes)
+            if not kept:
+                self._slots.release(work.slot)
             if not work.done.done():
                 queue_s = now - work.queued_at - busy_s
                 work.done.set_result(

@@ -46,21 +46,38 @@ class SlotPool:
         """
         if self._free:
             return self._free.pop()
+        waiter = self.line_up(max_waiting=max_waiting, retry_after_s=retry_after_s)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self.leave_line(waiter)
+            raise
+
+    def line_up(
+        self, *, max_waiting: int | None = None, retry_after_s: Callable[[], float] = lambda: 1.0
+    ) -> asyncio.Future[int]:
+        """Take a place in the line; what is returned is done when a slot has come, at once if one is free.
+
+        Whoever does not want it any more must say so with `leave_line`, or give the slot back.
+
+        Raises:
+            OverloadedError: as `acquire` does.
+        """
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if self._free:
+            waiter.set_result(self._free.pop())
+            return waiter
         if max_waiting is not None and self.waiting >= max_waiting:
             raise OverloadedError(
                 f"all {self.capacity} slots are taken and {self.waiting} images wait for one, "
                 f"the limit is {max_waiting}; try again later",
                 retry_after_s=retry_after_s(),
             )
-        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            self._leave_line(waiter)
-            raise
+        return waiter
 
-    def _leave_line(self, waiter: asyncio.Future[int]) -> None:
+    def leave_line(self, waiter: asyncio.Future[int]) -> None:
+        """Give up a place in the line, or the slot that has come meanwhile."""
         # A slot can arrive in the same turn of the loop in which its waiter is cancelled: pass it on.
         if waiter.done() and not waiter.cancelled():
             self.release(waiter.result())

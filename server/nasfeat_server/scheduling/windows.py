@@ -55,6 +55,17 @@ class Window:
         """Look anew from now on at how much the stream uses."""
         self._peak = self.in_flight
 
+    def report(self) -> tuple[int, int]:
+        """Tell the most frames in flight since the last report, and those of now, to `heard` of another process."""
+        peak = self._peak
+        self.measure()
+        return peak, self.in_flight
+
+    def heard(self, peak: int, in_flight: int) -> None:
+        """Note what the process that reads the stream has reported of this window."""
+        self._peak = max(self._peak, peak)
+        self.in_flight = in_flight
+
     def _wake(self) -> None:
         if self._room and not self._room.done() and self.in_flight < self.size:
             self._room.set_result(None)
@@ -91,6 +102,17 @@ class WindowKeeper:
             window.size = size
         self._listeners[window] = announce
         return window
+
+    async def grant(
+        self, *, ceiling: int, weight: float, announce: Callable[[int], None], adjustable: bool = True
+    ) -> Window:
+        """Do as `open` does, without a turn of the loop; stand-ins in other processes take some."""
+        return self.open(ceiling=ceiling, weight=weight, announce=announce, adjustable=adjustable)
+
+    @property
+    def count(self) -> int:
+        """Streams that are open."""
+        return len(self._listeners)
 
     def _share_of(self, newcomer: Claim) -> int:
         """Share out anew only when an eighth more streams are there than the last time: many may come at once."""

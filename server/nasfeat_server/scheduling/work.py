@@ -1,6 +1,7 @@
 """One decoded image on its way through the replicas."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nasfeat_server.engine.interface import Outputs
@@ -30,9 +31,16 @@ class Work:
 
     The slot belongs to the scheduler from submission on: it is released exactly once, when no replica can touch it
     any more, whatever becomes of the one who waits.
+
+    Attributes:
+        begun: called whenever a replica gets it; None tells nobody.
+        keeps_slot: its outputs are read where they lie by whoever gets the result, who releases the slot then.
     """
 
-    __slots__ = ("abandoned", "attempts", "deadline", "done", "lane", "outputs", "queued_at", "result_bytes", "slot")
+    __slots__ = (
+        *("abandoned", "attempts", "begun", "deadline", "done", "keeps_slot", "lane", "outputs", "queued_at"),
+        *("result_bytes", "slot"),
+    )
 
     def __init__(
         self,
@@ -54,6 +62,8 @@ class Work:
         self.queued_at = 0.0
         self.attempts = 0
         self.abandoned = False
+        self.begun: Callable[[], None] | None = None
+        self.keeps_slot = False
 
     def __repr__(self) -> str:
         """Show what a debugging log needs."""

@@ -5,7 +5,8 @@ of what a raw frame costs the server.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -18,6 +19,23 @@ _STAGES = Buckets(
     (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30), powers=(-17, 10)
 )
 _AGES = Buckets((0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300), powers=(-10, 12))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameCounts:
+    """What one process has counted since it last told; plain values, to be sent to another one."""
+
+    received: int
+    finished: Counter[tuple[str, str, str]]
+    sources: Counter[Source]
+    stages: Mapping[Stage, tuple[list[int], float]]
+    ages: tuple[list[int], float]
+    cache_asked: Mapping[bool, int]
+
+    @property
+    def in_flight(self) -> int:
+        """How many more images are under way than before."""
+        return self.received - self.finished.total()
 
 
 class FrameMetrics(Collector):
@@ -50,6 +68,32 @@ class FrameMetrics(Collector):
     def cache_asked(self, event: CacheAsked) -> None:
         """Count a look into the cache of results."""
         self._cache_asked[event.hit] += 1
+
+    def take(self) -> FrameCounts:
+        """Give what was counted, and start at zero again."""
+        counts = FrameCounts(
+            received=self._received,
+            finished=self._finished,
+            sources=self._sources,
+            stages={stage: tally.take() for stage, tally in self._stages.items()},
+            ages=self._ages.take(),
+            cache_asked=self._cache_asked,
+        )
+        self._received, self._finished, self._sources = 0, Counter(), Counter()
+        self._cache_asked = {True: 0, False: 0}
+        return counts
+
+    def merge(self, counts: FrameCounts) -> None:
+        """Count what another process has counted."""
+        # In this order, since a scrape must not find more ended than came.
+        self._received += counts.received
+        self._finished.update(counts.finished)
+        self._sources.update(counts.sources)
+        for stage, taken in counts.stages.items():
+            self._stages[stage].merge(*taken)
+        self._ages.merge(*counts.ages)
+        for hit, count in counts.cache_asked.items():
+            self._cache_asked[hit] += count
 
     def figures(self) -> FrameFigures:
         """Give what was counted, but for the ages."""

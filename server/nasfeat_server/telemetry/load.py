@@ -44,7 +44,7 @@ class Load:
 
     Attributes:
         utilization: the share of its capacity that is in use; above 1 it has more than it can do.
-        cpu: the share of the machine's processor time that its own process took, 0 to 1.
+        cpu: the share of the machine's processor time that the processes took that take calls, 0 to 1.
         devices: the share of their time that its devices computed, 0 to 1.
         frames_per_s: images answered with features.
         failures_per_s: images that it failed on, refused for want of room, or could not have in time.
@@ -76,7 +76,7 @@ class LoadMeter:
         busy_s: seconds that all devices together have computed.
         room: what is bounded, now.
         clock: the monotonic one.
-        cpu_clock: processor seconds of this process.
+        cpu_clock: processor seconds of the processes that take calls.
         cores: those that it may use.
     """
 

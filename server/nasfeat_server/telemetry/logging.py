@@ -59,6 +59,12 @@ def level() -> str:
     return logging.getLevelName(logging.getLogger().level).lower()
 
 
+def form() -> str:
+    """Give the format of the log, one of `FORMATS`."""
+    handlers = logging.getLogger().handlers
+    return "json" if any(isinstance(handler.formatter, JsonFormatter) for handler in handlers) else "text"
+
+
 def set_level(level: str) -> None:
     """Log from `level`, one of `LEVELS`, upwards from now on."""
     logging.getLogger().setLevel(level.upper())

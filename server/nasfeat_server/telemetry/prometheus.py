@@ -16,7 +16,7 @@ from nasfeat_server.telemetry.call_metrics import CallMetrics
 from nasfeat_server.telemetry.device_metrics import DeviceMetrics
 from nasfeat_server.telemetry.exposition import expose
 from nasfeat_server.telemetry.figures import DeviceFigures, FrameFigures
-from nasfeat_server.telemetry.frame_metrics import FrameMetrics
+from nasfeat_server.telemetry.frame_metrics import FrameCounts, FrameMetrics
 from nasfeat_server.telemetry.gpu_metrics import GpuMetrics
 from nasfeat_server.telemetry.model_metrics import ModelMetrics
 from nasfeat_server.telemetry.nvml import GpuReader
@@ -94,6 +94,10 @@ class PrometheusObserver:
         used.set_function(slots_in_use)
         cached = Gauge("nasfeat_cache_bytes", "Results kept for images that come again.", registry=self.registry)
         cached.set_function(cache_bytes)
+
+    def merge(self, counts: FrameCounts) -> None:
+        """Count what another process has counted of images."""
+        self._frames.merge(counts)
 
     def frames(self) -> FrameFigures:
         """Give what was counted of images; from any thread."""

@@ -104,6 +104,17 @@ class Tally:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    def take(self) -> tuple[list[int], float]:
+        """Give what was counted for `merge` of another process's tally, and start at zero again."""
+        taken = self._counts, self._sum
+        self._counts, self._sum = [0] * len(self._counts), 0.0
+        return taken
+
+    def merge(self, counts: Sequence[int], total: float) -> None:
+        """Count what `take` gave of a tally with the same bounds."""
+        self._counts = [own + other for own, other in zip(self._counts, counts, strict=True)]
+        self._sum += total
+
     def counts(self) -> Counts:
         """Give what was counted."""
         return Counts(bounds=self._bounds, counts=tuple(self._counts))

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from nasfeat_server.app.replicas import RAY, ray_devices
 from nasfeat_server.cli.settings.engine import device_names
 from nasfeat_server.config import (
     ConnectionLimits,
+    Facade,
     RayConfig,
     RequestLimits,
     SecurityConfig,
@@ -57,6 +59,7 @@ def server_config(
     wrong: list[tuple[str, str]] = []
     ray = _made(wrong, functools.partial(RayConfig, **_ray(options))) or RayConfig()
     names, kind = _devices(devices, options, ray)
+    options["front_ends"] = _front_ends(options["front_ends"], names)
     size = max_batch or _LARGEST_BATCH.get(kind, 4)
     security = _made(wrong, functools.partial(SecurityConfig, **_security(options))) or SecurityConfig()
     tracing = _made(wrong, functools.partial(TracingConfig, **_tracing(options))) or TracingConfig()
@@ -77,13 +80,25 @@ def server_config(
             outage_s=outage,
             cache_bytes=cache_mib * _MIB,
             status_page=StatusPage(status_page),
-            facades=facades_of(options.pop("facades")),
+            facades=_facades(options.pop("facades")),
             **options,
         ),
     )
     if config is None or wrong:
         raise InvalidSettingsError(wrong)
     return config
+
+
+def _front_ends(wanted: int | str, devices: Sequence[str]) -> int:
+    """Of "auto", make one for each GPU, as far as there are two cores for each; processors compute on the cores."""
+    if isinstance(wanted, int):
+        return wanted
+    gpus = sum(device.startswith("gpu:") for device in devices)
+    return max(1, min(gpus, len(os.sched_getaffinity(0)) // 2))
+
+
+def _facades(named: str | None) -> tuple[Facade, ...] | None:
+    return None if named is None else facades_of(named)
 
 
 def _made(wrong: list[tuple[str, str]], make: Callable[[], _Part]) -> _Part | None:

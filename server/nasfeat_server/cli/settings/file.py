@@ -16,6 +16,7 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
     "float range": ((int, float), "a number"),
     "boolean": ((bool,), "true or false"),
+    "front_ends": ((int, str), "a whole number or 'auto'"),
 }
 _LISTS = frozenset({"devices", "facades"})
 _TEXT = ((str,), "a text in quotes")

@@ -97,3 +97,18 @@ class FacadesType(click.ParamType[str]):
             return ",".join(facades_of(str(value))) or NONE
         except ConfigurationError as error:
             self.fail(str(error), param, ctx)
+
+
+class FrontEndsType(click.ParamType[int | str]):
+    """A number of processes, or "auto"."""
+
+    name = "front_ends"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Read a whole number or "auto"."""
+        text = str(value)
+        if text == "auto":
+            return text
+        if not text.isdecimal():
+            self.fail(f"{value!r} is neither a number of front ends nor 'auto'", param, ctx)
+        return int(text)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from nasfeat_server.cli.settings.option import EndpointType, FacadesType, Options, setting
-from nasfeat_server.config import ServerConfig
+from nasfeat_server.cli.settings.option import EndpointType, FacadesType, FrontEndsType, Options, setting
+from nasfeat_server.config import Facade, ServerConfig
 
 _DEFAULTS = ServerConfig()
 _SECTION = "serving"
@@ -23,10 +23,18 @@ SERVING: Options = (
         _SECTION,
         "--facades",
         type=FacadesType(),
-        default=",".join(_DEFAULTS.facades),
         metavar="LIST",
         help="The protocols of other servers that are spoken on the same port, for clients that know these; 'none' for "
-        "our own alone.",
+        f"our own alone.  [default: {','.join(Facade)}; none with several front ends]",
+    ),
+    setting(
+        _SECTION,
+        "--front-ends",
+        type=FrontEndsType(),
+        default=str(_DEFAULTS.front_ends),
+        metavar="N|auto",
+        help="Processes that take calls, on one port. One serves about a thousand raw frames a second; 'auto' takes "
+        "one for each GPU, as far as there are two cores for each.",
     ),
     setting(
         _SECTION,

@@ -1,0 +1,251 @@
+"""The life of a front end's process: it takes calls, decodes into the arena, and asks the main process for the rest."""
+
+import asyncio
+import dataclasses
+import logging
+import os
+import pickle
+import signal
+import socket
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from nasfeat_server.app.edge import FrontEnd
+from nasfeat_server.app.forwarding import Forwarder
+from nasfeat_server.app.guard import Guard
+from nasfeat_server.app.replicas import Site
+from nasfeat_server.app.serving import Common, common, served
+from nasfeat_server.app.waiting import unless
+from nasfeat_server.config import Endpoint, ServerConfig, StatusPage
+from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.interface import ModelDescription
+from nasfeat_server.rpc import steering
+from nasfeat_server.rpc.catalog import Catalog, Served
+from nasfeat_server.rpc.control import ServerState
+from nasfeat_server.scheduling.remote.link import Handler, Link
+from nasfeat_server.scheduling.remote.stand_ins import RemoteDispatcher, RemoteSlots, RemoteWindows
+from nasfeat_server.telemetry import logging as log
+from nasfeat_server.telemetry.load import Load
+
+_log = logging.getLogger(__name__)
+
+REPORT_S = 0.25
+"""How often each of the two processes tells the other how it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a front end is told first.
+
+    Attributes:
+        config: the server's; `listen` has the port that all share.
+        description: what the replicas have loaded.
+        layout: the arena's.
+        arena_fd: the arena, inherited.
+        log_level: from which the log has lines.
+        log_format: of the log.
+    """
+
+    config: ServerConfig
+    description: ModelDescription
+    layout: ArenaLayout
+    arena_fd: int
+    log_level: str
+    log_format: str
+
+
+class FrontEndProcess:
+    """One front end of several.
+
+    Args:
+        main: the socket to the main process.
+        sockets: where it gets copies of those that listen.
+    """
+
+    def __init__(self, main: socket.socket, sockets: socket.socket) -> None:
+        self._socket = main
+        self._sockets = sockets
+        self._forwarder = Forwarder()
+        self._listen = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._started: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        self._edge: FrontEnd | None = None
+        self._load: Load | None = None
+        self._handlers: dict[str, Handler] = {
+            "start": self._begin,
+            "listen": self._listen.set,
+            "serving": self._set_serving,
+            "load": self._set_load,
+            "stop": self._stop.set,
+        }
+        self._link = Link(self._handlers, self._lost)
+        self._over = asyncio.Event()
+        self._done = False
+        self._serves = False
+
+    async def run(self) -> None:
+        """Serve until told to stop, then finish what is in flight."""
+        await asyncio.get_running_loop().create_connection(lambda: self._link, sock=self._socket)
+        start = await self._started
+        log.configure(start.log_level, start.log_format)
+        config = start.config
+        with common(
+            # Each keeps results of its own: together as many as one process would.
+            cache_bytes=config.cache_bytes // config.front_ends,
+            observer=self._forwarder,
+            site=Site(config=config),
+            on_change=lambda: None,
+            share=config.front_ends,
+        ) as using:
+            arena = Arena(start.layout, start.arena_fd)
+            slots, dispatcher, windows = self._stand_ins(arena)
+            version = served(
+                config,
+                start.description,
+                using,
+                images=arena.images,
+                slots=slots,
+                dispatcher=dispatcher,
+                windows=windows,
+            )
+            catalog = Catalog(config.model_alias)
+            catalog.arrange(version)
+            await self._serve(config, catalog, _Report(self._link, self._forwarder, windows, version, using, config))
+        self._done = True
+        self._link.close()
+        # What was told last has been sent then.
+        await self._over.wait()
+
+    def _stand_ins(self, arena: Arena) -> tuple[RemoteSlots, RemoteDispatcher, RemoteWindows]:
+        send = self._link.send
+        slots = RemoteSlots(send, arena.layout.slots)
+        dispatcher = RemoteDispatcher(send, slots=slots, collect=arena.take_results)
+        windows = RemoteWindows(send)
+        for one in (slots, dispatcher, windows):
+            self._handlers.update(one.handlers)
+        return slots, dispatcher, windows
+
+    async def _serve(self, config: ServerConfig, catalog: Catalog, report: "_Report") -> None:
+        guard = Guard(config, self._forwarder)
+        guard.load()
+        edge = self._edge = FrontEnd(
+            config,
+            guard,
+            catalog,
+            self._forwarder,
+            load=self._last_load,
+            state=_no_state,
+            shares_port=True,
+        )
+        edge.set_serving(self._serves)
+        self._link.send("ready")
+        if await unless(self._stop, _true(self._listen.wait())) is None:
+            return
+        edge.bind()
+        self._share_sockets(config.listen.port)
+        await edge.start()
+        self._link.send("listening")
+        background = [asyncio.create_task(part) for part in (guard.run(), report.run())]
+        if await unless(self._stop, edge.closed()):
+            raise RuntimeError(f"gRPC has closed {config.listen} by itself")
+        edge.drain()
+        await edge.stop(config.grace_s)
+        for task in background:
+            task.cancel()
+        report.last()
+
+    def _lost(self) -> None:
+        if not self._done:
+            # Without the main process there is no scheduler, and nobody who knows of this one.
+            os._exit(1)
+        self._over.set()
+
+    def _begin(self, start: bytes) -> None:
+        # From the same program, over a socket that nobody else has.
+        self._started.set_result(pickle.loads(start))  # noqa: S301
+
+    def _share_sockets(self, port: int) -> None:
+        found = steering.listening(port)
+        socket.send_fds(self._sockets, [b"1"], [one.fileno() for one in found])
+        for one in found:
+            one.close()
+
+    def _set_serving(self, serving: bool) -> None:
+        self._serves = serving
+        if self._edge:
+            self._edge.set_serving(serving)
+
+    def _set_load(self, load: bytes) -> None:
+        # From the same program, over a socket that nobody else has.
+        self._load = pickle.loads(load)  # noqa: S301
+
+    def _last_load(self) -> Load:
+        if not self._load:
+            raise AssertionError("the main process tells the load before it lets this one listen")
+        return self._load
+
+
+class _Report:
+    """Tells the main process four times a second what has been counted, and so that this one lives."""
+
+    def __init__(
+        self,
+        link: Link,
+        forwarder: Forwarder,
+        windows: RemoteWindows,
+        version: Served,
+        using: Common,
+        config: ServerConfig,
+    ) -> None:
+        self._link = link
+        self._forwarder = forwarder
+        self._windows = windows
+        self._streams = version.calls.streams
+        self._cache = using.cache
+        self._shows = config.status_page.at(config.metrics) is not StatusPage.OFF
+        self._connections = steering.Connections(config.listen.port)
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        while True:
+            cached = self._cache.currsize if self._cache else 0
+            self._link.send("alive", self._connections.count(), cached, time.process_time())
+            self._windows.report()
+            self._tell()
+            if self._shows:
+                live = [(one.live(), one.rank) for one in self._streams]
+                self._link.send("streams", pickle.dumps(live))
+            await asyncio.sleep(REPORT_S)
+
+    def last(self) -> None:
+        """Tell what has not been told."""
+        self._tell()
+
+    def _tell(self) -> None:
+        if (told := self._forwarder.take()) is not None:
+            self._link.send("told", told)
+
+
+def _no_state() -> ServerState:
+    raise AssertionError("only the protocols of other servers ask for it, which several front ends do not speak")
+
+
+async def _true(waiting: Awaitable[object]) -> bool:
+    await waiting
+    return True
+
+
+async def main(link_fd: int, sockets_fd: int) -> None:
+    """Run the front end whose main process is behind these sockets."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Who stops every process of a service at once means the main one, which tells this one to.
+        loop.add_signal_handler(number, lambda: None)
+    with socket.socket(fileno=link_fd) as ours, socket.socket(fileno=sockets_fd) as sockets:
+        await FrontEndProcess(ours, sockets).run()
+
+
+def child_config(config: ServerConfig, listen: Endpoint) -> ServerConfig:
+    """Give what a front end is told: where all listen, and it is the user already that the server has become."""
+    return dataclasses.replace(config, listen=listen, security=dataclasses.replace(config.security, user=None))

@@ -1,0 +1,60 @@
+"""--front-ends: how many there are, and what cannot be had with several."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from nasfeat_server.cli.main import main
+from nasfeat_server.cli.settings import build
+from nasfeat_server.config import Endpoint, Facade, SecurityConfig, ServerConfig, TracingConfig
+from nasfeat_server.errors import InvalidSettingsError
+
+
+@pytest.mark.parametrize(
+    ("devices", "cores", "wanted"),
+    [
+        (("cpu:0", "cpu:1"), 64, 1),
+        (("gpu:0",), 8, 1),
+        (("gpu:0", "gpu:1", "gpu:2", "gpu:3"), 16, 4),
+        (("gpu:0", "gpu:1", "gpu:2", "gpu:3"), 4, 2),
+        (("gpu:0", "gpu:1"), 1, 1),
+    ],
+)
+def test_auto_takes_one_for_each_gpu_as_far_as_there_are_cores(
+    monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], cores: int, wanted: int
+) -> None:
+    """Two cores for each; processors need theirs to compute."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert build._front_ends("auto", devices) == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"control": Path("socket")}, "control"),
+        ({"security": SecurityConfig(tokens=Path("tokens.toml"))}, "tokens"),
+        ({"facades": (Facade.OPEN_INFERENCE,)}, "facades"),
+        ({"executor": "ray"}, "executor"),
+        ({"tracing": TracingConfig(endpoint="http://127.0.0.1:4317")}, "trace_endpoint"),
+        ({"security": SecurityConfig(user="nobody"), "listen": Endpoint(host="127.0.0.1", port=443)}, "user"),
+    ],
+)
+def test_what_is_decided_where_calls_are_is_refused_with_several(changes: dict[str, Any], field: str) -> None:
+    """By name, and not with one."""
+    ServerConfig(**changes)
+    with pytest.raises(InvalidSettingsError) as refused:
+        ServerConfig(front_ends=2, **changes)
+    assert [name for name, _ in refused.value.wrong] == [field]
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"), [("0", "1 to 64 front ends"), ("65", "1 to 64"), ("two", "nor 'auto'")]
+)
+def test_a_wrong_number_is_refused_with_what_is_allowed(value: str, complaint: str) -> None:
+    """On the command line, before anything starts."""
+    result = CliRunner().invoke(main, ["config", "--front-ends", value])
+    assert result.exit_code == 2
+    assert complaint in result.output
