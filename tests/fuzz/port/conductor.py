@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import io
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
+from PIL import Image
 from tests.fuzz.port import calls, connections
 from tests.fuzz.port.neighbours import NeighbourError, Neighbours
 from tests.fuzz.result import Result
@@ -17,6 +20,8 @@ from tests.soak.findings import left_over
 from tests.soak.log import complaints
 from tests.soak.processes import Server, running_server
 from tests.soak.readings import Resources, alive, resources, scrape
+
+from nasfeat_client import AsyncFeatureClient
 
 NAME = "port"
 _FAKE = ("--engine", "fake", "--weights", "random:0", "--variant", "cifar")
@@ -88,6 +93,7 @@ class _Run:
 
     async def attack(self, say: Callable[[str], None]) -> int:
         """Attack until the time is up or something breaks; gives the most memory that the server had."""
+        await _start_decoders(self._server.listening)
         peak = await self._for(self._options.seconds / 5, phase=0)
         if not alive(self._server.process):
             return peak
@@ -133,6 +139,17 @@ class _Run:
             self.hangs.append(f"{kind}, seed {seed}: no end within {_ATTACK_S:.0f} s")
         except calls.FaultError as error:
             self.crashes.append(f"{kind}, seed {seed}: {error}")
+
+
+async def _start_decoders(listening: str) -> None:
+    """Have the server start all of its decoding threads, as when files come together, before it is looked at."""
+    files = []
+    for shade in range(2 * (os.cpu_count() or 1)):
+        file = io.BytesIO()
+        Image.new("RGB", (1500, 1500), (shade, 90, 90)).save(file, "PNG")
+        files.append(file.getvalue())
+    async with AsyncFeatureClient(listening) as client:
+        await asyncio.gather(*(client.extract(file) for file in files))
 
 
 async def settled(server: Server, before: Resources | None) -> Resources:
