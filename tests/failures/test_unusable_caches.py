@@ -81,6 +81,7 @@ async def test_a_full_disk_costs_no_start(tmp_path: Path, scratch: Path, caplog:
     assert not await asyncio.to_thread(lambda: list(scratch.iterdir()))
 
 
+@pytest.mark.slow
 async def test_a_read_only_cache_costs_no_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Row 30: what a read-only cache has is taken from it; what it has not is made elsewhere, with a warning."""
     with _disk(tmp_path / "disk", "100m") as cache:

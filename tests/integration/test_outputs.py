@@ -27,6 +27,7 @@ def image() -> npt.NDArray[np.uint8]:
     return pixels
 
 
+@pytest.mark.slow
 async def test_every_output_is_the_networks_own(image: npt.NDArray[np.uint8]) -> None:
     """All outputs in one request equal the Keras model's end points to 1e-4, and the classes are the likeliest."""
     loaded = network.load(SERVED["weights"], SERVED["variant"])

@@ -36,6 +36,7 @@ def options(pictures: Path, **changes: Any) -> dict[str, Any]:
     return told | {"precision_floor": 0.9} | changes
 
 
+@pytest.mark.slow
 async def test_what_was_measured_is_told_everywhere(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In GetModel, in the metrics, in the log; and every result names the precision."""
     caplog.set_level("INFO")
