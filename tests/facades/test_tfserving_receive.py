@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from nasfeat.tfserving.v1 import serving_pb2, tensor_pb2
 from nasfeat_server.errors import InvalidRequestError
+from nasfeat_server.facades.pixels import bytes_of_varints
 from nasfeat_server.facades.tfserving_receive import receive
-from nasfeat_server.facades.tfserving_tensors import bytes_of_varints, shape_of
+from nasfeat_server.facades.tfserving_tensors import shape_of
 from nasfeat_server.rpc import wire
 from tfserving import pictures, request_of, tensor
 

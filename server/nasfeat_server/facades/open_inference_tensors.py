@@ -8,7 +8,7 @@ import numpy as np
 from nasfeat.inference.v2 import inference_pb2
 from nasfeat_server.errors import InvalidRequestError
 from nasfeat_server.facades.open_inference_receive import Received
-from nasfeat_server.facades.tfserving_tensors import bytes_of_varints
+from nasfeat_server.facades.pixels import bytes_of_varints, pictures_of, shown
 from nasfeat_server.imaging.types import PixelFormat, RawPixels
 from nasfeat_server.rpc import wire
 
@@ -16,7 +16,7 @@ INPUT = "image"
 Images = Sequence[bytes | RawPixels]
 
 _Tensor = inference_pb2.ModelInferRequest.InferInputTensor
-_LAYOUTS: Mapping[str, tuple[PixelFormat, int]] = {"UINT8": (PixelFormat.RGB8, 1), "FP32": (PixelFormat.RGB_FLOAT32, 4)}
+_LAYOUTS: Mapping[str, PixelFormat] = {"UINT8": PixelFormat.RGB8, "FP32": PixelFormat.RGB_FLOAT32}
 _FIELDS: Mapping[str, str] = {"UINT8": "uint_contents", "FP32": "fp32_contents"}
 # Raw elements of BYTES stand behind their length in so many bytes, the lowest first.
 _PREFIX = 4
@@ -40,7 +40,7 @@ def images(received: Received, height: int, width: int, check: Callable[[int], N
     shape = tuple(tensor.shape)
     if tensor.datatype == "BYTES":
         if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)):
-            raise InvalidRequestError(f"input {INPUT!r} has shape {_shown(shape)}; BYTES must be [N] or [N, 1]")
+            raise InvalidRequestError(f"input {INPUT!r} has shape {shown(shape)}; BYTES must be [N] or [N, 1]")
         check(shape[0])
         files = _elements(raw, shape[0]) if raw is not None else tensor.contents.bytes_contents
         return _counted(tuple(files), shape[0])
@@ -50,11 +50,12 @@ def images(received: Received, height: int, width: int, check: Callable[[int], N
         )
     if len(shape) != 4 or shape[0] < 0 or shape[1:] != (height, width, 3):
         raise InvalidRequestError(
-            f"input {INPUT!r} has shape {_shown(shape)}; {tensor.datatype} must be [N, {height}, {width}, 3], and "
+            f"input {INPUT!r} has shape {shown(shape)}; {tensor.datatype} must be [N, {height}, {width}, 3], and "
             "pictures of other sizes come as BYTES, as files"
         )
     check(shape[0])
-    return _pixels(memoryview(raw) if raw is not None else _typed(tensor, math.prod(shape)), shape, tensor.datatype)
+    data = memoryview(raw) if raw is not None else _typed(tensor, math.prod(shape))
+    return pictures_of(data, shape, _LAYOUTS[tensor.datatype], name=repr(INPUT), values=tensor.datatype)
 
 
 def _only_input(received: Received) -> tuple[_Tensor, bytes | memoryview | None]:
@@ -73,20 +74,6 @@ def _only_input(received: Received) -> tuple[_Tensor, bytes | memoryview | None]
     return tensors[0], raw[0]
 
 
-def _pixels(data: memoryview, shape: tuple[int, ...], datatype: str) -> Images:
-    count, height, width, _ = shape
-    layout, size = _LAYOUTS[datatype]
-    each = size * math.prod(shape[1:])
-    if len(data) != count * each:
-        raise InvalidRequestError(
-            f"input {INPUT!r} of shape {_shown(shape)} takes {count * each} bytes of {datatype}; there are {len(data)}"
-        )
-    return [
-        RawPixels(data=data[start : start + each], pixel_format=layout, height=height, width=width)
-        for start in range(0, count * each, each)
-    ]
-
-
 def _typed(tensor: _Tensor, count: int) -> memoryview:
     """Give `count` elements that are in fields of numbers, as bytes.
 
@@ -99,7 +86,7 @@ def _typed(tensor: _Tensor, count: int) -> memoryview:
     there = len(getattr(tensor.contents, name))
     if there != count:
         raise InvalidRequestError(
-            f"input {INPUT!r} of shape {_shown(tensor.shape)} takes {count} {name}; there are {there}"
+            f"input {INPUT!r} of shape {shown(tensor.shape)} takes {count} {name}; there are {there}"
         )
     written = tensor.contents.SerializeToString()
     _, _, start, end = next(wire.fields(written, 0, len(written)))
@@ -133,8 +120,3 @@ def _counted(files: Images, count: int) -> Images:
         there = "more" if len(files) > count else len(files)
         raise InvalidRequestError(f"input {INPUT!r} of shape [{count}] has {there} elements")
     return files
-
-
-def _shown(shape: Sequence[int]) -> str:
-    # Cut, since a status travels in headers of a few kilobytes.
-    return f"[{', '.join(map(str, shape[:8]))}{', ...' if len(shape) > 8 else ''}]"

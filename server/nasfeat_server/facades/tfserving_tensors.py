@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nasfeat.tfserving.v1 import tensor_pb2
 from nasfeat_server.errors import InvalidRequestError
+from nasfeat_server.facades.pixels import bytes_of_varints, pictures_of, shown
 from nasfeat_server.imaging.types import PixelFormat, RawPixels
 
 FLOAT, UINT8, _STRING = tensor_pb2.DATA_TYPE_FLOAT, tensor_pb2.DATA_TYPE_UINT8, tensor_pb2.DATA_TYPE_STRING
-_LAYOUTS: Mapping[int, tuple[PixelFormat, int]] = {FLOAT: (PixelFormat.RGB_FLOAT32, 4), UINT8: (PixelFormat.RGB8, 1)}
+_LAYOUTS: Mapping[int, PixelFormat] = {FLOAT: PixelFormat.RGB_FLOAT32, UINT8: PixelFormat.RGB8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def pictures(tensor: tensor_pb2.Tensor, cut: Mapping[str, memoryview], height: i
         )
     if len(shape) != 4 or shape[1:] != (height, width, 3) or shape[0] < 0 or tensor.tensor_shape.unknown_rank:
         raise InvalidRequestError(
-            f"input `images` has shape {_shown(shape)}; {_name(tensor.dtype)} must be [N, {height}, {width}, 3], and "
+            f"input `images` has shape {shown(shape)}; {_name(tensor.dtype)} must be [N, {height}, {width}, 3], and "
             "pictures of other sizes come as DT_STRING, as files"
         )
     if data := cut.get("tensor_content") or tensor.tensor_content:
@@ -65,27 +65,14 @@ def _files(tensor: tensor_pb2.Tensor, shape: tuple[int, ...]) -> Pictures:
     files = tensor.string_val
     if shape != (len(files),):
         raise InvalidRequestError(
-            f"input `images` has shape {_shown(shape)} and {len(files)} string_val; DT_STRING must be [N], N of them"
+            f"input `images` has shape {shown(shape)} and {len(files)} string_val; DT_STRING must be [N], N of them"
         )
     return Pictures(count=len(files), read=lambda: tuple(files), is_quick=True)
 
 
 def _pixels(data: memoryview, shape: tuple[int, ...], dtype: int) -> Pictures:
-    count, height, width, _ = shape
-    layout, size = _LAYOUTS[dtype]
-    each = size * math.prod(shape[1:])
-    if len(data) != count * each:
-        raise InvalidRequestError(
-            f"input `images` of shape {_shown(shape)} takes {count * each} bytes of values; there are {len(data)}"
-        )
-
-    def read() -> Sequence[RawPixels]:
-        return [
-            RawPixels(data=data[start : start + each], pixel_format=layout, height=height, width=width)
-            for start in range(0, count * each, each)
-        ]
-
-    return Pictures(count=count, read=read, is_quick=True)
+    pixels = pictures_of(data, shape, _LAYOUTS[dtype], name="`images`", values="values")
+    return Pictures(count=shape[0], read=lambda: pixels, is_quick=True)
 
 
 def _varints(data: bytes | memoryview, shape: tuple[int, ...]) -> Pictures:
@@ -93,32 +80,14 @@ def _varints(data: bytes | memoryview, shape: tuple[int, ...]) -> Pictures:
     # One that is up to 255 takes one byte or two.
     if not wanted <= len(data) <= 2 * wanted:
         raise InvalidRequestError(
-            f"input `images` of shape {_shown(shape)} takes {wanted} values from 0 to 255; int_val has others"
+            f"input `images` of shape {shown(shape)} takes {wanted} values from 0 to 255; int_val has others"
         )
 
     def read() -> Sequence[bytes | RawPixels]:
         values = bytes_of_varints(np.frombuffer(data, np.uint8))
-        return _pixels(values.data, shape, UINT8).read()
+        return pictures_of(values.data, shape, _LAYOUTS[UINT8], name="`images`", values="values")
 
     return Pictures(count=shape[0], read=read, is_quick=False)
-
-
-def bytes_of_varints(varints: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Read packed numbers of 0 to 255: uint8 [bytes] as on the wire -> uint8 [numbers].
-
-    Raises:
-        InvalidRequestError: one is none of these, or ends too early.
-    """
-    goes_on = varints >= 128
-    if not goes_on.any():
-        return varints
-    following = np.append(varints[1:], np.uint8(0))
-    # What follows the lower seven bits is the eighth, and the end.
-    if goes_on[-1] or (following[goes_on] > 1).any():
-        raise InvalidRequestError("int_val has a value that is not from 0 to 255")
-    values: npt.NDArray[np.uint8] = np.where(goes_on, varints & 127 | following << 7, varints)
-    begins: npt.NDArray[np.bool_] = np.append(True, ~goes_on[:-1])
-    return values[begins]
 
 
 def shape_of(sizes: Sequence[int]) -> tensor_pb2.TensorShape:
@@ -136,8 +105,3 @@ def _name(dtype: int) -> str:
         return "DT_INVALID"
     names = tensor_pb2.DataType.DESCRIPTOR.values_by_number
     return names[dtype].name.replace("DATA_TYPE", "DT") if dtype in names else f"dtype {dtype}"
-
-
-def _shown(shape: Sequence[int]) -> str:
-    # Cut, since a status travels in headers of a few kilobytes.
-    return f"[{', '.join(map(str, shape[:8]))}{', ...' if len(shape) > 8 else ''}]"
