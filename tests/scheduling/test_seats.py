@@ -91,7 +91,7 @@ class _Replicas(RuleBasedStateMachine):
 
     @invariant()
     def what_they_can_do_is_what_each_can_do(self) -> None:
-        assert list(self.seats) == self.there
+        assert list(self.seats._seats) == self.there
         assert bool(self.seats) == bool(self.there)
         assert self.seats.capacity == sum(seat.limit.size for seat in self.there)
         assert self.seats.rate == pytest.approx(sum(map(_rate, self.there)))
@@ -143,4 +143,4 @@ def test_who_is_taken_out_does_not_hide_the_next() -> None:
         if seat is not three[1]:
             seats.begin(seat, 1, 0.0)
     assert named == three
-    assert [seat in seats.asking for seat in three] == [False, True, False]
+    assert [seat in seats.asking._asked for seat in three] == [False, True, False]

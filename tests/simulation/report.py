@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from tests.simulation.devices import Profile
 from tests.simulation.experiments import DIVIDED_LOAD, FLOODED_LOAD, LOADS, DividedRun, FloodRun, LiveRun, LoadRun
+from tests.simulation.summary import Summary
 
+_HEADINGS = ("good/s", "of cap.", "fairness", "wait p50", "p99", "p99 with deadline", "missed", "dropped")
 _PANELS = (
     ("goodput_of_capacity", "goodput, part of capacity"),
     ("fairness", "fairness (Jain)"),
@@ -81,34 +83,14 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def _load_table(runs: Sequence[LoadRun]) -> Table:
-    headings = (
-        "good/s",
-        "of cap.",
-        "fairness",
-        "wait p50",
-        "p99",
-        "p99 with deadline",
-        "missed",
-        "dropped",
-        "batch",
-        "busy",
-    )
-    table = _table("Mixed workload", "discipline", "load", *headings)
+    table = _table("Mixed workload", "discipline", "load", *_HEADINGS, "batch", "busy")
     for run in runs:
-        one = run.summary
         table.add_row(
             run.discipline,
             f"{run.load:.0%}",
-            f"{one.goodput:.1f}",
-            f"{one.goodput_of_capacity:.1%}",
-            f"{one.fairness:.3f}",
-            f"{one.wait_p50_s * 1000:.1f} ms",
-            f"{one.wait_p99_s * 1000:.1f} ms",
-            f"{one.hurried_p99_s * 1000:.1f} ms",
-            f"{one.missed:.2%}",
-            f"{one.dropped:.2%}",
-            f"{one.mean_batch:.2f}",
-            f"{one.busy:.1%}",
+            *_figures(run.summary),
+            f"{run.summary.mean_batch:.2f}",
+            f"{run.summary.busy:.1%}",
             end_section=run is runs[-1] or run.load != runs[runs.index(run) + 1].load,
         )
     return table
@@ -133,23 +115,24 @@ def _live_table(runs: Sequence[LiveRun]) -> Table:
 
 def _divided_table(runs: Sequence[DividedRun]) -> Table:
     title = f"Mixed workload at {DIVIDED_LOAD:.0%} on the same devices, divided among servers"
-    headings = ("good/s", "of cap.", "fairness", "wait p50", "p99", "p99 with deadline", "missed", "dropped")
-    table = _table(title, "servers", "streams placed", *headings)
+    table = _table(title, "servers", "streams placed", *_HEADINGS)
     for run in runs:
-        one = run.summary
-        table.add_row(
-            str(run.servers),
-            run.placed,
-            f"{one.goodput:.1f}",
-            f"{one.goodput_of_capacity:.1%}",
-            f"{one.fairness:.3f}",
-            f"{one.wait_p50_s * 1000:.1f} ms",
-            f"{one.wait_p99_s * 1000:.1f} ms",
-            f"{one.hurried_p99_s * 1000:.1f} ms",
-            f"{one.missed:.2%}",
-            f"{one.dropped:.2%}",
-        )
+        table.add_row(str(run.servers), run.placed, *_figures(run.summary))
     return table
+
+
+def _figures(summary: Summary) -> tuple[str, ...]:
+    """Give the cells below `_HEADINGS`."""
+    return (
+        f"{summary.goodput:.1f}",
+        f"{summary.goodput_of_capacity:.1%}",
+        f"{summary.fairness:.3f}",
+        f"{summary.wait_p50_s * 1000:.1f} ms",
+        f"{summary.wait_p99_s * 1000:.1f} ms",
+        f"{summary.hurried_p99_s * 1000:.1f} ms",
+        f"{summary.missed:.2%}",
+        f"{summary.dropped:.2%}",
+    )
 
 
 def draw(report: Report, path: Path) -> None:

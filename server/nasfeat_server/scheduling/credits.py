@@ -1,7 +1,7 @@
 """How many frames each stream may have in flight: the arena's slots, shared out among the streams that use them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FLOOR = 2
 """Every stream may have one frame on a device and the next one on its way."""
@@ -85,8 +85,7 @@ def share_of_newcomer(shares: Shares, claim: Claim) -> tuple[int, Shares]:
     """
     floor = min(FLOOR, claim.ceiling)
     given = min(claim.ceiling - floor, max(int(shares.level * claim.weight), shares.spare - floor, 0))
-    spare = max(0, shares.spare - floor - given)
-    return floor + given, Shares(windows=shares.windows, level=shares.level, spare=spare)
+    return floor + given, replace(shares, spare=max(0, shares.spare - floor - given))
 
 
 def _water_level(budget: float, wishes: Sequence[int], weights: Sequence[float]) -> float:

@@ -39,10 +39,6 @@ class Seats:
         """Whether there is any."""
         return bool(self._seats)
 
-    def __iter__(self) -> Iterator[Seat]:
-        """Go through them in the order in which they came."""
-        return iter(self._seats)
-
     @property
     def rate(self) -> float:
         """Frames a second of all of them in full batches; infinite as long as nothing is known of one."""
@@ -130,10 +126,6 @@ class Asking:
     def __bool__(self) -> bool:
         """Whether any waits."""
         return bool(self._asked)
-
-    def __contains__(self, seat: Seat) -> bool:
-        """Whether `seat` waits."""
-        return seat in self._asked
 
     def add(self, seat: Seat) -> None:
         """Let a replica wait; with two batches it is given none."""
