@@ -12,14 +12,13 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 
 from nasfeat.v1 import load_report_pb2
-from nasfeat_server.rpc import wire
+from nasfeat_server.rpc.service import Service
 from nasfeat_server.telemetry.load import Load
 
 SERVICE = "xds.service.orca.v3.OpenRcaService"
-METHOD = "StreamCoreMetrics"
+_METHOD = "StreamCoreMetrics"
 _KEY = "endpoint-load-metrics-bin"
 # Shorter intervals tell nothing new.
 FLOOR_S = 0.5
@@ -42,15 +41,14 @@ class LoadReports:
         self._stopping = asyncio.Event()
         self._made: tuple[Load, bytes] | None = None
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Serve OpenRcaService."""
-        # Requests are parsed below, where one that is malformed can be refused: the interceptor that does so for others
-        # looks a method's messages up by its name, under which there are none here.
-        handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(self._stream)
-        handlers = {METHOD: handler}
-        # As generated code does it.
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        server.add_registered_method_handlers(SERVICE, handlers)
+    @property
+    def service(self) -> Service:
+        """OpenRcaService, under the name that balancers know."""
+        request = load_report_pb2.LoadReportRequest
+        handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
+            self._stream, request_deserializer=request.FromString
+        )
+        return Service(name=SERVICE, requests={_METHOD: request.DESCRIPTOR}, handlers={_METHOD: handler})
 
     def stop(self) -> None:
         """Send no more reports; those who wait for them are told that they end."""
@@ -66,13 +64,8 @@ class LoadReports:
             self._made = load, _message(load).SerializeToString()
         return self._made[1]
 
-    async def _stream(self, message: bytes, context: _Context) -> None:
-        if problem := wire.excess(message, load_report_pb2.LoadReportRequest.DESCRIPTOR):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
-        try:
-            pause_s = interval_s(load_report_pb2.LoadReportRequest.FromString(message), floor_s=self._floor_s)
-        except DecodeError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the message cannot be parsed: {error}")
+    async def _stream(self, request: load_report_pb2.LoadReportRequest, context: _Context) -> None:
+        pause_s = interval_s(request, floor_s=self._floor_s)
         while not self._stopping.is_set():
             await context.write(self._report())
             with suppress(TimeoutError):

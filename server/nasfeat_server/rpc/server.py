@@ -12,7 +12,6 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import ConnectionLimits, Endpoint, RequestLimits
 from nasfeat_server.errors import ConfigurationError
-from nasfeat_server.rpc import load as orca
 from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.calls import CallsInterceptor
 from nasfeat_server.rpc.health import HealthServicer
@@ -73,13 +72,14 @@ class RpcServer:
         others = {method: kind for service in services for method, kind in service.kinds.items()}
         if authentication:
             authentication.count(others)
+        kinds = {**others, **load.service.kinds}
         # Who is not known goes before anything else is done for the call, but is counted.
         interceptors = (
-            CallsInterceptor(methods=(*_methods(), *others), observer=observer),
+            CallsInterceptor(methods=(*_methods(), *kinds), observer=observer),
             *((authentication,) if authentication else ()),
             *((TracingInterceptor(tracer, others),) if tracer else ()),
             ReceiveInterceptor(),
-            MalformedInterceptor(observer, others),
+            MalformedInterceptor(observer, kinds),
         )
         # Two servers on one port would share its clients by chance.
         self._server = make_server(
@@ -115,9 +115,8 @@ class RpcServer:
         """Answer calls from now on."""
         feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        for service in self._services:
+        for service in (*self._services, self._load.service):
             _add(service, self._server)
-        self._load.register(self._server)
         own = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         names = (*own, *(service.name for service in self._services))
         reflection.enable_server_reflection(names, self._server, described(own, self._services))
@@ -163,7 +162,6 @@ def _methods() -> Iterator[str]:
     for file in (feature_service_pb2, health_pb2, reflection_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             yield from (f"{service.full_name}/{method.name}" for method in service.methods)
-    yield f"{orca.SERVICE}/{orca.METHOD}"
 
 
 def _options(limits: RequestLimits) -> tuple[tuple[str, int], ...]:
