@@ -8,7 +8,6 @@ import pickle
 import signal
 import socket
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from nasfeat_server.app.edge import FrontEnd
@@ -140,7 +139,7 @@ class FrontEndProcess:
         )
         edge.set_serving(self._serves)
         self._link.send("ready")
-        if await unless(self._stop, _true(self._listen.wait())) is None:
+        if await unless(self._stop, self._listen.wait()) is None:
             return
         edge.bind()
         self._share_sockets(config.listen.port)
@@ -229,11 +228,6 @@ class _Report:
 
 def _no_state() -> ServerState:
     raise AssertionError("only the protocols of other servers ask for it, which several front ends do not speak")
-
-
-async def _true(waiting: Awaitable[object]) -> bool:
-    await waiting
-    return True
 
 
 async def main(link_fd: int, sockets_fd: int) -> None:
