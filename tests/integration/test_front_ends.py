@@ -16,7 +16,7 @@ import pytest
 from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc, load_report_pb2
 from nasfeat_client import AsyncFeatureClient, ClientConfig, ResumeConfig, StreamOptions
 from nasfeat_server.app import App
-from nasfeat_server.app.front_ends import FrontEnds
+from nasfeat_server.app.front_ends.group import FrontEnds
 from nasfeat_server.engine.fake import fingerprint
 from nasfeat_server.errors import ConfigurationError
 from programs import FAKE, server

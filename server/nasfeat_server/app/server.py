@@ -10,7 +10,7 @@ from typing import Any
 
 from nasfeat_server.app import serving
 from nasfeat_server.app.edge import Edge, FrontEnd
-from nasfeat_server.app.front_ends import FrontEnds
+from nasfeat_server.app.front_ends.group import FrontEnds
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.load import load_meter
 from nasfeat_server.app.models import Models

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from nasfeat_server.app.front_end import main
+from nasfeat_server.app.front_ends.process import main
 from nasfeat_server.cli.allocator import keep_freed_memory
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from nasfeat_server.app.front_end import REPORT_S, Start, child_config
-from nasfeat_server.app.front_end_process import Child, ChildLostError
+from nasfeat_server.app.front_ends.child import Child, ChildLostError
+from nasfeat_server.app.front_ends.process import REPORT_S, Start, child_config
 from nasfeat_server.app.generation import Core
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine import restarts

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from nasfeat_server.app.forwarding import Heard
-from nasfeat_server.app.front_end import Start
+from nasfeat_server.app.front_ends.forwarding import Heard
+from nasfeat_server.app.front_ends.process import Start
 from nasfeat_server.app.generation import Core
 from nasfeat_server.rpc.live import LiveStream, ToldStream
 from nasfeat_server.scheduling.remote.counterpart import Counterpart

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from nasfeat_server.app.edge import FrontEnd
-from nasfeat_server.app.forwarding import Forwarder
+from nasfeat_server.app.front_ends.forwarding import Forwarder
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.replicas import Site
 from nasfeat_server.app.serving import Common, common, served
