@@ -1,7 +1,6 @@
 """--front-ends: how many there are, and what cannot be had with several."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from click.testing import CliRunner
 
 from nasfeat_server.cli.main import main
 from nasfeat_server.cli.settings import build
-from nasfeat_server.config import Endpoint, Facade, SecurityConfig, ServerConfig, TracingConfig
+from nasfeat_server.config import Endpoint, SecurityConfig, ServerConfig
 from nasfeat_server.errors import InvalidSettingsError
 
 
@@ -31,23 +30,13 @@ def test_auto_takes_one_for_each_gpu_as_far_as_there_are_cores(
     assert build._front_ends("auto", devices) == wanted
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"control": Path("socket")}, "control"),
-        ({"security": SecurityConfig(tokens=Path("tokens.toml"))}, "tokens"),
-        ({"facades": (Facade.OPEN_INFERENCE,)}, "facades"),
-        ({"executor": "ray"}, "executor"),
-        ({"tracing": TracingConfig(endpoint="http://127.0.0.1:4317")}, "trace_endpoint"),
-        ({"security": SecurityConfig(user="nobody"), "listen": Endpoint(host="127.0.0.1", port=443)}, "user"),
-    ],
-)
-def test_what_is_decided_where_calls_are_is_refused_with_several(changes: dict[str, Any], field: str) -> None:
-    """By name, and not with one."""
+def test_a_port_of_roots_is_refused_with_several_and_another_user() -> None:
+    """They bind it themselves, when root's rights have been given up."""
+    changes: Any = {"security": SecurityConfig(user="nobody"), "listen": Endpoint(host="127.0.0.1", port=443)}
     ServerConfig(**changes)
     with pytest.raises(InvalidSettingsError) as refused:
         ServerConfig(front_ends=2, **changes)
-    assert [name for name, _ in refused.value.wrong] == [field]
+    assert [name for name, _ in refused.value.wrong] == ["user"]
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,8 @@ async def test_a_stream_above_its_quota_is_read_no_faster(quotas: _Quotas) -> No
         assert _computed(server) == [0, 1, 2, 3, 4]
         # What waits for the quota holds no slot, which the other one could need.
         assert server.path.slots.in_use == 0
-        (tenant, _) = quotas.tenants.known
-        assert (tenant.meter.admitted, tenant.meter.held_back, tenant.meter.waiting) == (5, 1, 1)
+        meter: Any = quotas.tenants.known[0].account.meter
+        assert (meter.admitted, meter.held_back, meter.waiting) == (5, 1, 1)
         quotas.change()
         await sending
         await greedy.done_writing()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from programs import run_client
 from serving import FAKE, metric, running
 
 _LENGTH = 768
+_V1: Mapping[str, Any] = {"weights": "random:1", "model_version": "v1"}
 _QUICK = ClientConfig(resume=ResumeConfig(first_pause_s=0.01, longest_pause_s=0.2))
 _FOLLOWING = ClientConfig(resume=ResumeConfig(first_pause_s=0.01, longest_pause_s=0.2, other_versions=True))
 
@@ -74,13 +75,13 @@ async def _answered(seen: _Seen, count: int) -> None:
         await asyncio.sleep(0.005)
 
 
-async def _stream_through_reloads(tmp_path: Path, frames: int, streams: int) -> _Seen:
+async def _stream_through_reloads(tmp_path: Path, frames: int, streams: int, *, front_ends: int = 1) -> _Seen:
     """Reload three times; the last three fifths wait for a reload each, so that every version has frames."""
     seen, fifths = _Seen(), [asyncio.Event() for _ in range(5)]
     fifths[0].set()
     fifths[1].set()
     async with (
-        running(FAKE, weights="random:1", model_version="v1", control=tmp_path / "control") as app,
+        running(FAKE, **_V1, control=tmp_path / "control", front_ends=front_ends) as app,
         AsyncFeatureClient(str(app.listening), config=_FOLLOWING) as client,
         connected(tmp_path / "control") as admin,
         asyncio.TaskGroup() as tasks,
@@ -96,9 +97,10 @@ async def _stream_through_reloads(tmp_path: Path, frames: int, streams: int) -> 
     return seen
 
 
-async def test_frames_stream_through_three_reloads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("front_ends", [1, 2])
+async def test_frames_stream_through_three_reloads(tmp_path: Path, front_ends: int) -> None:
     """Row 23: no frame fails, each is made wholly by the version that its result names, and every version had some."""
-    seen = await _stream_through_reloads(tmp_path, 500, 4)
+    seen = await _stream_through_reloads(tmp_path, 500, 4, front_ends=front_ends)
     assert seen.answered == 2000
     assert set(seen.versions) == {"v1", "v2", "v3", "v4"}
 
@@ -112,9 +114,11 @@ async def test_twenty_thousand_frames_stream_through_three_reloads(tmp_path: Pat
 
 
 @contextlib.asynccontextmanager
-async def _two_versions(tmp_path: Path, share: float) -> AsyncIterator[tuple[AsyncFeatureClient, Admin]]:
+async def _two_versions(
+    tmp_path: Path, share: float, *, front_ends: int = 1
+) -> AsyncIterator[tuple[AsyncFeatureClient, Admin]]:
     async with (
-        running(FAKE, weights="random:1", model_version="v1", control=tmp_path / "control") as app,
+        running(FAKE, **_V1, control=tmp_path / "control", front_ends=front_ends) as app,
         AsyncFeatureClient(str(app.listening), config=_QUICK) as client,
         connected(tmp_path / "control") as admin,
     ):
@@ -136,9 +140,10 @@ async def test_a_canary_gets_its_share(tmp_path: Path) -> None:
         assert await _versions(client, 4) == {"v2": 4}
 
 
-async def test_a_stream_keeps_to_its_version(tmp_path: Path) -> None:
+@pytest.mark.parametrize("front_ends", [1, 2])
+async def test_a_stream_keeps_to_its_version(tmp_path: Path, front_ends: int) -> None:
     """A promotion leaves open streams alone by default: the old version serves them to their end, and is gone then."""
-    async with _two_versions(tmp_path, 0) as (client, admin), client.open_stream() as stream:
+    async with _two_versions(tmp_path, 0, front_ends=front_ends) as (client, admin), client.open_stream() as stream:
         await stream.send(_picture(0))
         assert (await anext(stream)).identity.version == "v1"
         await admin.promote(move_streams=False, keep_previous=False)
@@ -212,7 +217,7 @@ async def test_what_cannot_be_loaded_leaves_the_server_as_it_is(
 ) -> None:
     """A wrong order is refused with the reason, and calls are answered as before."""
     async with (
-        running(FAKE, weights="random:1", model_version="v1", control=tmp_path / "control") as app,
+        running(FAKE, **_V1, control=tmp_path / "control") as app,
         AsyncFeatureClient(str(app.listening), config=_QUICK) as client,
         connected(tmp_path / "control") as admin,
     ):
@@ -222,17 +227,27 @@ async def test_what_cannot_be_loaded_leaves_the_server_as_it_is(
         assert metric(app, "nasfeat_reloads_total", outcome="failed") == 1
 
 
-async def test_versions_leave_nothing_behind(tmp_path: Path) -> None:
-    """Ten reloads later the server has as many descriptors and processes as after the first."""
+def _held(process: psutil.Process) -> tuple[int, int]:
+    """Count the descriptors and the arenas of a process."""
+    arenas = sum("nasfeat-arena" in part.path for part in process.memory_maps(grouped=False))
+    return process.num_fds(), arenas
+
+
+@pytest.mark.parametrize("front_ends", [1, 2])
+async def test_versions_leave_nothing_behind(tmp_path: Path, front_ends: int) -> None:
+    """Four reloads later the server has as many processes, descriptors and arenas as after the first."""
     process = psutil.Process()
-    async with _two_versions(tmp_path, 0) as (client, admin):
+    async with _two_versions(tmp_path, 0, front_ends=front_ends) as (client, admin):
         counts = []
-        for seed in range(3, 13):
+        for seed in range(3, 8):
             await admin.promote(move_streams=False, keep_previous=False)
             while len((await admin.status()).models) > 1:  # noqa: ASYNC110 - whether a version has left is to be asked
                 await asyncio.sleep(0.005)
             assert len(await _versions(client, 1)) == 1
-            counts.append((process.num_fds(), len(process.children())))
+            children = process.children()
+            ours = [process, *(one for one in children if "nasfeat_server.cli.front_end" in one.cmdline())]
+            assert len(ours) == (1 if front_ends == 1 else 1 + front_ends)
+            counts.append((len(children), [_held(one) for one in ours]))
             await admin.load(f"random:{seed}", f"v{seed}", 0)
     assert counts[-1] == counts[0]
 
@@ -242,7 +257,7 @@ async def test_a_table_is_of_one_version(tmp_path: Path) -> None:
     control, table = tmp_path / "control", tmp_path / "features.jsonl"
     pictures = await asyncio.to_thread(_written, tmp_path)
     async with (
-        running(FAKE, weights="random:1", model_version="v1", control=control) as app,
+        running(FAKE, **_V1, control=control) as app,
         connected(control) as admin,
     ):
         await admin.load("random:2", "v2", 0.5)

@@ -117,15 +117,6 @@ async def test_each_of_them_tells_the_load_of_all() -> None:
             assert result.frame_id == number
 
 
-async def test_the_protocols_of_other_servers_are_not_spoken() -> None:
-    """Unless told otherwise, which is refused: calls of them are UNIMPLEMENTED."""
-    async with running(front_ends=2) as app, grpc.aio.insecure_channel(str(app.listening)) as channel:
-        live: Any = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await live(b"")
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 def _pids(app: App) -> list[int | None]:
     edge: Any = app._front
     assert isinstance(edge, FrontEnds)

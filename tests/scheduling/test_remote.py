@@ -167,3 +167,21 @@ async def test_a_message_that_nobody_knows_ends_the_link(server: _Server) -> Non
     assert isinstance(one.far, Link)
     one.far.send("nonsense")
     await one.lost.wait()
+
+
+async def test_what_comes_late_on_a_channel_that_is_shut_is_dropped(server: _Server) -> None:
+    """Messages of a version that has left were on their way; those of others are heard, in their order."""
+    one, _ = server.ends
+    heard: list[str] = []
+    send, other = (one.far.open(channel, {"said": heard.append}) for channel in (1, 2))
+    near = [one.near.open(channel, {"said": heard.append}) for channel in (1, 2)]
+    one.near.shut(1)
+    send("said", "late")
+    other("said", "heard")
+    await until(lambda: bool(heard))
+    one.far.shut(1)
+    near[0]("said", "later")
+    near[1]("said", "heard too")
+    await until(lambda: len(heard) > 1)
+    assert heard == ["heard", "heard too"]
+    assert not one.lost.is_set()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ async def test_a_change_counts_from_the_next_look_on(path: Path, caplog: pytest.
         False, True, True, False, True,
     ]  # fmt: skip
     assert _caller(tenants, "new").tenant is before
-    assert (before.quota.max_streams, before.meter.per_second) == (None, 5.0)
+    assert (before.quota.max_streams, before.account.meter.per_second) == (None, 5.0)
     assert [tenant.name for tenant in tenants.known] == ["a", "c"]
     caplog.set_level("INFO")
     tenants.refresh()
@@ -92,12 +93,12 @@ def test_a_file_behind_a_link_is_followed(tmp_path: Path, path: Path) -> None:
     assert [_is_known(tenants, token) for token in ("old", "OLD")] == [False, True]
 
 
-def test_streams_of_a_revoked_token_end(path: Path) -> None:
+async def test_streams_of_a_revoked_token_end(path: Path) -> None:
     """Those of the tenant's other token, and other tenants', stay."""
     tenants = Tenants(path)
     tenants.load()
     ended: dict[str, NasfeatError] = {}
-    with (
+    async with (
         _caller(tenants, "old").stream(lambda why: ended.update(old=why)),
         _caller(tenants, "new").stream(lambda why: ended.update(new=why)),
         _caller(tenants, "other").stream(lambda why: ended.update(other=why)),
@@ -116,7 +117,7 @@ async def test_what_a_tenant_that_is_gone_has_under_way_is_not_held_back(tmp_pat
     path = write_tokens(tmp_path / "tokens.toml", {"a": (("one",), {"frames_per_second": 1e-6}), "b": ((), {})})
     tenants = Tenants(path)
     tenants.load()
-    meter = _caller(tenants, "one").tenant.meter
+    meter: Any = _caller(tenants, "one").tenant.account.meter
     frames = [asyncio.ensure_future(meter.pass_in_turn()) for _ in range(3)]
     await asyncio.sleep(0)
     assert meter.waiting == 2
@@ -125,15 +126,16 @@ async def test_what_a_tenant_that_is_gone_has_under_way_is_not_held_back(tmp_pat
     await asyncio.gather(*frames)
 
 
-def test_the_limit_of_streams_is_exact(path: Path) -> None:
+async def test_the_limit_of_streams_is_exact(path: Path) -> None:
     """And a stream that ends makes room."""
     tenants = Tenants(path)
     tenants.load()
     first, second = _caller(tenants, "old"), _caller(tenants, "new")
-    with first.stream(lambda _: None):
+    async with first.stream(lambda _: None):
         for _ in range(2):
-            with second.stream(lambda _: None), pytest.raises(OverloadedError, match="a has 2 streams open"):
-                first.stream(lambda _: None).__enter__()
+            async with second.stream(lambda _: None):
+                with pytest.raises(OverloadedError, match="a has 2 streams open"):
+                    await first.stream(lambda _: None).__aenter__()
 
 
 @pytest.mark.parametrize(

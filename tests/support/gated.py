@@ -32,7 +32,7 @@ from nasfeat_server.scheduling.sharing import Sharing
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.security.tenants import Tenants
-from nasfeat_server.telemetry.events import FrameFinished, FrameReceived
+from nasfeat_server.telemetry.events import FrameFinished, FrameReceived, ModelLabel
 from remote_parts import Parts, StandIns, stand_ins
 from serving import until
 
@@ -212,6 +212,7 @@ def _servicer(
 ) -> FeatureServicer:
     model = model_message(description, identity_message(description, "1", ""), limits)
     catalog = Catalog()
-    catalog.arrange(Served(path=path, description=description, model=model, windows=windows, calls=Calls()))
+    served = Served(path=path, description=description, model=model, windows=windows, calls=Calls())
+    catalog.arrange({ModelLabel.STABLE: served})
     streams = OpenStreams(limit=limits.max_streams, observer=log)
     return FeatureServicer(catalog=catalog, limits=limits, observer=log, streams=streams)

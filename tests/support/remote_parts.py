@@ -61,6 +61,7 @@ async def stand_ins(parts: Parts, arena: Arena, *, max_streams: int = 100) -> St
         dispatcher=parts.dispatcher,
         windows=parts.windows,
         max_streams=max_streams,
+        open_streams=lambda: parts.windows.count,
         send=near.send,
     )
     handlers.update(counterpart.handlers)

@@ -1,20 +1,20 @@
 """The side that clients see: one front end in this process, or what stands for many in processes of their own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from nasfeat_server.app.facades import Parts, services_of
-from nasfeat_server.app.generation import Core
+from nasfeat_server.app.generation import Generation
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.config import Endpoint, ServerConfig
-from nasfeat_server.rpc.catalog import Catalog, Served
+from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.rpc.control import ServerState
 from nasfeat_server.rpc.load import LoadReports
 from nasfeat_server.rpc.open_streams import OpenStreams
 from nasfeat_server.rpc.server import RpcServer
 from nasfeat_server.rpc.servicer import FeatureServicer
-from nasfeat_server.telemetry.events import Observer
+from nasfeat_server.telemetry.events import ModelLabel, Observer
 from nasfeat_server.telemetry.load import Load
 from nasfeat_server.telemetry.traces import Tracer
 
@@ -45,12 +45,23 @@ class Edge(Protocol):
         """
         ...
 
-    async def start(self, served: Served, core: Core, tasks: asyncio.TaskGroup) -> None:
-        """Answer calls from now on.
+    def arrange(self, places: Mapping[ModelLabel, Generation], share: float) -> None:
+        """Serve these versions of the model under these labels from now on.
 
         Args:
-            served: the version of the model that there is.
-            core: what it consists of.
+            places: those that there are.
+            share: the canary's, of new calls.
+        """
+        ...
+
+    async def settled(self) -> None:
+        """Return when all calls find what was arranged."""
+        ...
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Answer calls from now on; something has been arranged by then.
+
+        Args:
             tasks: where what this needs may live.
         """
         ...
@@ -113,7 +124,7 @@ class FrontEnd:
             credentials=guard.credentials,
             authentication=guard.authentication,
             tracer=tracer,
-            services=services_of(config.spoken, parts),
+            services=services_of(config.facades, parts),
             shares_port=shares_port,
         )
         self._servicer = FeatureServicer(
@@ -128,6 +139,12 @@ class FrontEnd:
     def serving(self) -> bool:
         """Whether health checks are told to send work here."""
         return self._rpc.serving
+
+    def arrange(self, *_: object) -> None:
+        """Do nothing: calls find what is served in the catalog."""
+
+    async def settled(self) -> None:
+        """Return at once."""
 
     async def start(self, *_: object) -> None:
         """Answer calls from now on, with what is in the catalog."""

@@ -21,7 +21,7 @@ from nasfeat_server.scheduling.dispatcher import Dispatcher
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.windows import WindowKeeper
 from nasfeat_server.telemetry.events import Event, Observer, ReplicaDied
-from nasfeat_server.telemetry.version_counts import VersionCounts
+from nasfeat_server.telemetry.version_counts import VersionCounter, VersionCounts
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +59,10 @@ class Generation:
         self.core: Core | None = None
         self._common = common
         # Facades are asked for what a version has done.
-        self._counts = VersionCounts(observer=common.observer) if config.spoken else None
-        self._observer: Observer = self._counts or common.observer
+        self._counts = VersionCounts() if config.facades else None
+        self._observer: Observer = common.observer
+        if self._counts:
+            self._observer = VersionCounter(counts=self._counts, observer=common.observer)
         self._patient = patient
         self._fleet: Fleet | None = None
         self._retired = asyncio.Event()
@@ -73,6 +75,13 @@ class Generation:
     def is_loaded(self) -> bool:
         """Whether it has served, or still does."""
         return self.loaded.done() and not self.loaded.cancelled() and not self.loaded.exception()
+
+    @property
+    def loaded_core(self) -> Core:
+        """What stands between the wire and the replicas, of a version that is loaded."""
+        if not self.core:
+            raise AssertionError("asked for before the version was loaded")
+        return self.core
 
     def is_warm(self, device: str) -> bool:
         """Whether the replica of `device` takes work."""
@@ -148,6 +157,7 @@ class Generation:
             slots=core.slots,
             dispatcher=core.dispatcher,
             windows=core.windows,
+            observer=self._observer,
             counts=self._counts,
         )
 

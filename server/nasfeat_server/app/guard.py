@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nasfeat_server.config import ServerConfig
@@ -9,9 +10,11 @@ from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.credentials import ServerCredentials, server_credentials
 from nasfeat_server.security import privileges
+from nasfeat_server.security.accounts import Account, OwnAccount
 from nasfeat_server.security.certificates import Certificate, TlsFiles
 from nasfeat_server.security.check import readable_by_all, root_at_large
-from nasfeat_server.security.tenants import Tenants
+from nasfeat_server.security.tenants import Tenant, Tenants
+from nasfeat_server.security.tokens import Quota
 from nasfeat_server.telemetry.events import Observer
 from nasfeat_server.telemetry.security_metrics import SecurityState, TenantState
 
@@ -26,13 +29,19 @@ class Guard:
     Args:
         config: says which files there are.
         observer: told of refused calls.
+        open_account: where the accounts of tenants are kept.
 
     Attributes:
         credentials: TLS, once it is loaded; None without.
         authentication: asks calls for tokens; None lets all in.
     """
 
-    def __init__(self, config: ServerConfig, observer: Observer) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        observer: Observer,
+        open_account: Callable[[str, Quota], Account] = OwnAccount,
+    ) -> None:
         self._config = config
         security = self._security = config.security
         self._account = privileges.Account.find(security.user) if security.user else None
@@ -41,7 +50,7 @@ class Guard:
             self._certificate = Certificate(
                 TlsFiles(certificate=security.tls_certificate, key=security.tls_key, client_ca=security.tls_client_ca)
             )
-        self._tenants = Tenants(security.tokens) if security.tokens else None
+        self._tenants = Tenants(security.tokens, open_account) if security.tokens else None
         self.credentials: ServerCredentials | None = None
         self.authentication = AuthenticationInterceptor(self._tenants, observer) if self._tenants else None
 
@@ -95,19 +104,34 @@ class Guard:
         if self._tenants:
             self._tenants.refresh()
 
+    def account(self, name: str) -> OwnAccount | None:
+        """Give the account of a tenant, if it is kept here."""
+        tenant = self._tenants.find(name) if self._tenants else None
+        return _kept(tenant) if tenant else None
+
+    def take_failures(self) -> Mapping[str, int]:
+        """Give what `heard` of another process is to count: calls refused since the last time, by reason."""
+        return self.authentication.take_failures() if self.authentication else {}
+
+    def heard(self, failures: Mapping[str, int]) -> None:
+        """Count calls that another process has refused, by reason."""
+        if self.authentication:
+            self.authentication.failures.update(failures)
+
     def state(self) -> SecurityState:
         """Tell what there is to tell in metrics."""
         tenants = self._tenants.known if self._tenants else ()
+        kept = [(tenant.name, account) for tenant in tenants if (account := _kept(tenant))]
         return SecurityState(
             failures=self.authentication.failures.copy() if self.authentication else None,
             tenants=[
                 TenantState(
-                    name=tenant.name,
-                    frames=tenant.meter.admitted,
-                    throttled=tenant.meter.held_back,
-                    streams=len(tenant.streams),
+                    name=name,
+                    frames=account.meter.admitted,
+                    throttled=account.meter.held_back,
+                    streams=account.streams,
                 )
-                for tenant in tenants
+                for name, account in kept
             ],
             certificate_expiry=self._certificate.identity.expires_at.timestamp() if self._certificate else None,
         )
@@ -116,3 +140,8 @@ class Guard:
         security = self._security
         named = (security.tls_certificate, security.tls_key, security.tls_client_ca, security.tokens)
         return [path for path in named if path]
+
+
+def _kept(tenant: Tenant) -> OwnAccount | None:
+    """Give the account of `tenant`, if it is kept in this process."""
+    return tenant.account if isinstance(tenant.account, OwnAccount) else None

@@ -4,18 +4,33 @@ import asyncio
 import dataclasses
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from nasfeat_server.app.generation import Core, Generation
+from nasfeat_server.app.generation import Generation
+from nasfeat_server.app.orders import Order
 from nasfeat_server.app.serving import Common
 from nasfeat_server.config import ServerConfig
+from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.errors import ConfigurationError, ReloadError, ShuttingDownError
 from nasfeat_server.rpc.catalog import Catalog, Served
 from nasfeat_server.rpc.control import ModelState, ServerState
-from nasfeat_server.telemetry.events import ModelFacts, ModelLabel, ModelsChanged, ReloadFinished
+from nasfeat_server.telemetry.events import ModelFacts, ModelLabel, ModelsChanged
 
 _log = logging.getLogger(__name__)
+
+
+class Audience(Protocol):
+    """Who takes calls, and has to know what is served."""
+
+    def arrange(self, places: Mapping[ModelLabel, Generation], share: float) -> None:
+        """Say what is served under which label from now on, and the canary's share of new calls."""
+        ...
+
+    async def settled(self) -> None:
+        """Return when all calls find what was arranged."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +49,17 @@ class Models:
         common: what all versions use together.
         catalog: where calls find the versions.
         tasks: where the versions live.
+        audience: those who take calls.
     """
 
-    def __init__(self, config: ServerConfig, common: Common, catalog: Catalog, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, config: ServerConfig, common: Common, catalog: Catalog, tasks: asyncio.TaskGroup, audience: Audience
+    ) -> None:
         self._config = config
         self._common = common
         self._catalog = catalog
         self._tasks = tasks
+        self._audience = audience
         self._stable: _Version | None = None
         self._canary: _Version | None = None
         self._previous: _Version | None = None
@@ -49,22 +68,15 @@ class Models:
         self._lives: dict[asyncio.Task[None], Generation] = {}
         self._turn = asyncio.Lock()
 
-    async def start(self) -> Served:
-        """Load what the server was told to serve.
+    async def start(self) -> ModelDescription:
+        """Load what the server was told to serve, and give what that is.
 
         Raises:
             ConfigurationError: it cannot be served.
         """
         self._stable = await self._load(self._config, patient=True)
         self._arrange()
-        return self._stable.served
-
-    @property
-    def core(self) -> Core:
-        """What the stable version consists of."""
-        if not (self._stable and self._stable.generation.core):
-            raise AssertionError("asked for before the version was loaded")
-        return self._stable.generation.core
+        return self._stable.served.description
 
     def is_warm(self, device: str) -> bool:
         """Whether the stable version's replica of `device` takes work, or that of the version that starts."""
@@ -165,8 +177,8 @@ class Models:
         if self._lives:
             await asyncio.wait(self._lives)
 
-    def _order(self, outcome: str) -> "_Order":
-        return _Order(self._turn, self._common, outcome)
+    def _order(self, outcome: str) -> Order:
+        return Order(self._turn, outcome, observer=self._common.observer, settled=self._audience.settled)
 
     def _labelled(self) -> Iterator[_Version]:
         return (version for version in (self._stable, self._canary, self._previous) if version)
@@ -225,40 +237,16 @@ class Models:
         return {ModelLabel.STABLE: 1.0 - share, ModelLabel.CANARY: share}
 
     def _arrange(self) -> None:
-        stable, canary, previous = self._stable, self._canary, self._previous
-        if not stable:
-            raise AssertionError("a server that serves has a stable version")
-        self._catalog.arrange(
-            stable.served,
-            canary=canary.served if canary else None,
-            previous=previous.served if previous else None,
-            share=self._share,
-        )
+        labels = zip(ModelLabel, (self._stable, self._canary, self._previous), strict=True)
+        places = {label: version for label, version in labels if version}
+        served = {label: version.served for label, version in places.items()}
+        self._catalog.arrange(served, self._share)
         shares = self._shares()
         facts = {served.label: _facts(served, shares.get(served.label, 0.0)) for served in self._catalog.served}
         _log.info("now %s", ", ".join(f"version {fact.version!r} is {label}" for label, fact in facts.items()))
         self._common.observer.observe(ModelsChanged(models=facts))
+        self._audience.arrange({label: version.generation for label, version in places.items()}, self._catalog.share)
         self._common.on_change()
-
-
-class _Order:
-    """The turn of one order of an operator; a second one meanwhile is refused, and what comes of it is told."""
-
-    def __init__(self, turn: asyncio.Lock, common: Common, outcome: str) -> None:
-        self._turn = turn
-        self._common = common
-        self._outcome = outcome
-
-    async def __aenter__(self) -> None:
-        if self._turn.locked():
-            raise ReloadError("another order about the model is being carried out; wait for its end")
-        await self._turn.acquire()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        self._turn.release()
-        if error:
-            _log.warning("the order about the model failed: %s", error)
-        self._common.observer.observe(ReloadFinished(outcome="failed" if kind else self._outcome))
 
 
 def _end_streams(old: _Version, new: _Version) -> None:

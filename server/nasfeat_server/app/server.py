@@ -16,23 +16,22 @@ from nasfeat_server.app.load import load_meter
 from nasfeat_server.app.models import Models
 from nasfeat_server.app.replicas import Site, site_of, sized
 from nasfeat_server.app.serving import Common
-from nasfeat_server.app.tracing import tracing_of
+from nasfeat_server.app.tracing import FLUSH_S, check_installed, tracing_of
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.app.web import Web
 from nasfeat_server.config import Endpoint, ServerConfig
+from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.imaging.framing import Framing
-from nasfeat_server.rpc.catalog import Catalog, Served
+from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.rpc.control import ControlServer, ServerState
 from nasfeat_server.telemetry.fanout import Fanout
 from nasfeat_server.telemetry.metrics_server import MetricsServer
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
 from nasfeat_server.telemetry.rejections import RejectionLog
 from nasfeat_server.telemetry.security_metrics import SecurityMetrics
+from nasfeat_server.telemetry.tracing_metrics import TracingMetrics
 
 _log = logging.getLogger(__name__)
-
-# For spans that a collector has not taken when the server stops.
-_FLUSH_S = 3.0
 
 
 class App:
@@ -58,7 +57,8 @@ class App:
         self._front: Edge | None = None
         self._load = load_meter(config, self._catalog, self._metrics, self._is_warm, cpu_clock=self._cpu_s)
         self._web = Web(config, self._catalog, self._metrics)
-        self._tracing = tracing_of(config.tracing)
+        # Of several front ends each traces its calls by itself.
+        self._tracing = tracing_of(config.tracing) if config.front_ends == 1 else None
         tracing = (self._tracing,) if self._tracing else ()
         self._observer = Fanout(self._metrics, RejectionLog(), self._web.refusals, *tracing)
 
@@ -82,8 +82,8 @@ class App:
             self.listening = edge.bind()
             guard.give_up_rights()
             if self._tracing:
-                self._metrics.registry.register(self._tracing.metrics)
-                await stack.enter_async_context(self._tracing.exporting(min(_FLUSH_S, config.grace_s)))
+                self._metrics.registry.register(TracingMetrics(self._tracing.counts))
+                await stack.enter_async_context(self._tracing.exporting(min(FLUSH_S, config.grace_s)))
             site = await stack.enter_async_context(site_of(config))
             changed = asyncio.Event()
             # Several front ends have the cache among them.
@@ -92,7 +92,7 @@ class App:
                 cache_bytes=cache_bytes, observer=self._observer, site=site, on_change=changed.set
             ) as common:
                 async with refusals_alone(), asyncio.TaskGroup() as tasks:
-                    models = self.models = Models(config, common, self._catalog, tasks)
+                    models = self.models = Models(config, common, self._catalog, tasks, edge)
                     self._watch(models, common, edge)
                     self._web.desk.open(tasks)
                     parts = (_report_health(changed, models, edge), guard.run())
@@ -106,8 +106,11 @@ class App:
     def _edge(self, guard: Guard) -> Edge:
         config = self.config
         if config.front_ends > 1:
-            edge = FrontEnds(config, self._metrics, self._observer, load=self._load)
+            edge = FrontEnds(config, self._metrics, self._observer, guard, load=self._load, state=self._state)
             self._metrics.registry.register(edge.figures)
+            if config.tracing.endpoint:
+                check_installed()
+                self._metrics.registry.register(TracingMetrics(edge.traces))
             return edge
         return FrontEnd(
             config,
@@ -141,20 +144,20 @@ class App:
         )
 
     async def _serve(self, models: Models, edge: Edge, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
-        served = await unless(stop, models.start())
-        if served is None:
+        model = await unless(stop, models.start())
+        if model is None:
             return
         async with contextlib.AsyncExitStack() as control:
             if self.config.control:
                 await control.enter_async_context(ControlServer(self.config.control, models))
-            if await unless(stop, _true(edge.start(served, models.core, tasks))):
-                await self._answer(edge, served, stop)
+            if await unless(stop, _true(edge.start(tasks))):
+                await self._answer(edge, model, stop)
 
-    async def _answer(self, edge: Edge, served: Served, stop: asyncio.Event) -> None:
+    async def _answer(self, edge: Edge, model: ModelDescription, stop: asyncio.Event) -> None:
         self.ready.set()
         if self._web.has_page:
             _log.info("the status page is http://%s/", self.metrics)
-        _log.info("serving %s on %s, metrics on %s", served.description.name, self.listening, self.metrics)
+        _log.info("serving %s on %s, metrics on %s", model.name, self.listening, self.metrics)
         if await unless(stop, edge.closed()):
             # A server that nobody reaches is no server: whoever looks after this process starts it again.
             raise RuntimeError(f"gRPC has closed {self.listening} by itself")

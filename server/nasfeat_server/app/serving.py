@@ -79,7 +79,8 @@ def served(
     slots: Slots,
     dispatcher: Scheduler,
     windows: Windows,
-    counts: VersionCounts | None = None,
+    observer: Observer,
+    counts: VersionCounts | None,
 ) -> Served:
     """Put the way of images together.
 
@@ -91,7 +92,8 @@ def served(
         slots: the scheduler's, or what stands for them; so for `dispatcher` and `windows`.
         dispatcher: where decoded images go.
         windows: what streams may have in flight.
-        counts: what the version has done; observes its images, if there is one.
+        observer: told of its images.
+        counts: what the version has done, if anybody asks for that.
     """
     framing, limits = Framing.parse(config.crop), config.limits
     digest = preprocessing_digest(description.image_height, description.image_width, framing)
@@ -108,7 +110,7 @@ def served(
         ),
         sharing=Sharing(cache=using.cache, max_bytes=_MAX_SHARED_BYTES if config.single_flight else 0),
         digest_key=digest_key(identity.weights_digest, identity.precision, identity.wiring, digest),
-        observer=counts or using.observer,
+        observer=observer,
         standing=Standing(version=config.model_version),
     )
     model = model_message(description, identity, limits)

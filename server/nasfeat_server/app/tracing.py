@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from nasfeat_server.telemetry.tracing import Tracing
 
 
+FLUSH_S = 3.0
+"""For spans that a collector has not taken when the process ends."""
+
+
 def tracing_of(config: TracingConfig) -> "Tracing | None":
-    """Prepare tracing; None if there is to be none.
+    """Prepare the tracing of calls to this process; None if there is to be none.
 
     Raises:
         ConfigurationError: its libraries are not installed.

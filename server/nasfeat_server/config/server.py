@@ -1,6 +1,5 @@
 """The whole of it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,8 +43,7 @@ class ServerConfig:
         devices: names like "cpu:0" and "gpu:1"; one replica each. On a Ray cluster "ray:0" and so on, which say nothing
             of the node; none stands for as many as the cluster has room for.
         listen: where gRPC is served.
-        facades: the protocols of other servers that are spoken there, too; None for all with one front end, and for
-            none with several.
+        facades: the protocols of other servers that are spoken there, too.
         front_ends: processes that take calls; 1 is this one.
         metrics: where Prometheus metrics are served over HTTP.
         status_page: what browsers get there.
@@ -83,7 +81,7 @@ class ServerConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     devices: tuple[str, ...] = ("cpu:0",)
     listen: Endpoint = _LISTEN
-    facades: tuple[Facade, ...] | None = None
+    facades: tuple[Facade, ...] = tuple(Facade)
     front_ends: int = 1
     metrics: Endpoint = _METRICS
     status_page: StatusPage = StatusPage.AUTO
@@ -149,37 +147,24 @@ class ServerConfig:
                 not 0 <= self.precision_floor <= 1,
                 "the floor of a precision must be a cosine from 0 to 1",
             ),
-            *self._front_ends_alone(),
+            *self._front_end_checks(),
             ("cache_bytes", self.cache_bytes < 0, "the cache must have 0 bytes or more"),
         )
 
-    def _front_ends_alone(self) -> Iterator[tuple[str, bool, str]]:
-        """Check what only one front end can have, since it is decided or counted where calls are."""
-        several = self.front_ends > 1
-        yield (
-            "front_ends",
-            not 1 <= self.front_ends <= _MOST_FRONT_ENDS,
-            f"there can be 1 to {_MOST_FRONT_ENDS} front ends",
+    def _front_end_checks(self) -> tuple[tuple[str, bool, str], ...]:
+        as_root = self.security.user is not None and 0 < self.listen.port < _FREE_PORTS
+        return (
+            (
+                "front_ends",
+                not 1 <= self.front_ends <= _MOST_FRONT_ENDS,
+                f"there can be 1 to {_MOST_FRONT_ENDS} front ends",
+            ),
+            (
+                "user",
+                self.front_ends > 1 and as_root,
+                f"front ends are started after root's rights are given up: listen on {_FREE_PORTS} or above",
+            ),
         )
-        only = f"works with one front end, and there shall be {self.front_ends}"
-        yield ("control", several and self.control is not None, f"the loading of other weights {only}")
-        yield ("facades", several and bool(self.facades), f"speaking the protocols of other servers {only}")
-        yield ("tokens", several and self.security.tokens is not None, f"a tenant's quota {only}")
-        yield ("trace_endpoint", several and self.tracing.endpoint is not None, f"tracing {only}")
-        yield ("executor", several and self.executor != "local", f"the executor {self.executor} {only}")
-        as_root = several and self.security.user is not None and 0 < self.listen.port < _FREE_PORTS
-        yield (
-            "user",
-            as_root,
-            f"front ends are started after root's rights are given up: listen on {_FREE_PORTS} or above",
-        )
-
-    @property
-    def spoken(self) -> tuple[Facade, ...]:
-        """The protocols of other servers that are spoken."""
-        if self.facades is None:
-            return tuple(Facade) if self.front_ends == 1 else ()
-        return self.facades
 
     @property
     def computed_on(self) -> tuple[str, ...]:

@@ -162,8 +162,9 @@ class OpenInference:
                 refused=self._refused,
                 context=context,
             )
-            with tenancy.counted(stream), self._streams.opened(stream, OVERLOAD):
-                await stream.run(requests)
+            async with tenancy.counted(stream):
+                with self._streams.opened(stream, OVERLOAD):
+                    await stream.run(requests)
 
     def _refused(self, error: NasfeatError) -> None:
         event = Refused(method=METHOD, reason=error_name(error), message=str(error), traced=tracing.traced())

@@ -80,9 +80,12 @@ class Sides:
 
     async def _open(self, served: Served) -> Side:
         weight = convert.unary_weight(tenancy.highest_priority())
-        window = await served.windows.grant(ceiling=self._ceiling, weight=weight, announce=_nobody)
-        self._stack.callback(served.windows.close, window)
-        self._stack.enter_context(served.calls.streaming(self._stream))
+        with contextlib.ExitStack() as opening:
+            # Without a turn of the loop since it was chosen: the version is there for as long as it has calls.
+            opening.enter_context(served.calls.streaming(self._stream))
+            window = await served.windows.grant(ceiling=self._ceiling, weight=weight, announce=_nobody)
+            opening.callback(served.windows.close, window)
+            self._stack.enter_context(opening.pop_all())
         return Side(served=served, path=self._path_of(served.path), window=window)
 
     def lane(self, side: Side, weight: float) -> int:

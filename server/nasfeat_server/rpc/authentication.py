@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -65,6 +65,13 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
     def count(self, methods: Iterable[str]) -> None:
         """Count refused calls of `methods`, too, which are "package.Service/Method"."""
         self._methods = self._methods.union(methods)
+
+    def take_failures(self) -> Mapping[str, int]:
+        """Give the refused calls by reason since the last time, for another process to count."""
+        with self._counting:
+            taken = {reason: count for reason, count in self.failures.items() if count}
+            self.failures.subtract(taken)
+        return taken
 
     async def intercept_service(
         self,

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.engine.interface import ModelDescription
@@ -47,21 +49,55 @@ class Served:
         return self.model.identity.version
 
 
+class Elsewhere(Protocol):
+    """Calls of a version in another process."""
+
+    @property
+    def count(self) -> int:
+        """How many there are, as far as is known."""
+        ...
+
+    @property
+    def stream_count(self) -> int:
+        """How many of them are streams, as far as is known."""
+        ...
+
+    @property
+    def streams(self) -> Collection[OpenStream]:
+        """The streams as that process has told of them, if there is somebody to show them to."""
+        ...
+
+    def end_streams(self, why: NasfeatError) -> None:
+        """Do as `Calls.end_streams` does."""
+        ...
+
+
 class Calls:
     """The calls that one version of the model has under way."""
 
     def __init__(self) -> None:
         """Start with none."""
-        # Those of other processes, as they were told last, are there to be shown.
-        self.streams: set[OpenStream] = set()
+        self._streams: set[OpenStream] = set()
         self._count = 0
+        self._elsewhere: set[Elsewhere] = set()
         self._none = asyncio.Event()
         self._none.set()
 
     @property
     def count(self) -> int:
         """Calls under way, streams among them."""
-        return self._count
+        return self._count + sum(other.count for other in tuple(self._elsewhere))
+
+    @property
+    def stream_count(self) -> int:
+        """How many of them are streams."""
+        return len(self._streams) + sum(other.stream_count for other in tuple(self._elsewhere))
+
+    @property
+    def streams(self) -> list[OpenStream]:
+        """The streams, to be shown; from any thread."""
+        # Copied at once: the event loop changes them.
+        return [*self._streams.copy(), *itertools.chain(*(other.streams for other in tuple(self._elsewhere)))]
 
     @contextlib.contextmanager
     def under_way(self) -> Iterator[None]:
@@ -72,27 +108,42 @@ class Calls:
             yield
         finally:
             self._count -= 1
-            if not self._count:
-                self._none.set()
+            self._look()
 
     @contextlib.contextmanager
     def streaming(self, stream: OpenStream) -> Iterator[None]:
         """Count a call that is a stream for as long as the context lasts."""
-        self.streams.add(stream)
+        self._streams.add(stream)
         try:
             with self.under_way():
                 yield
         finally:
-            self.streams.remove(stream)
+            self._streams.remove(stream)
+
+    def join(self, other: Elsewhere) -> None:
+        """Count the calls of another process; it may have some until it leaves, whatever it says."""
+        self._elsewhere.add(other)
+        self._none.clear()
+
+    def leave(self, other: Elsewhere) -> None:
+        """Know that another process has none, and will have none."""
+        self._elsewhere.discard(other)
+        self._look()
 
     def end_streams(self, why: NasfeatError) -> None:
         """Answer what the streams have in flight, and then end them with `why`."""
-        for stream in self.streams:
+        for stream in self._streams:
             stream.stop_reading(why)
+        for other in self._elsewhere:
+            other.end_streams(why)
 
     async def wait_none(self) -> None:
         """Return when no call is under way."""
         await self._none.wait()
+
+    def _look(self) -> None:
+        if not (self._count or self._elsewhere):
+            self._none.set()
 
 
 class Catalog:
@@ -128,18 +179,19 @@ class Catalog:
         """Give the version under `label`, if there is one."""
         return self._served.get(label)
 
-    def arrange(
-        self, stable: Served, *, canary: Served | None = None, previous: Served | None = None, share: float = 0.0
-    ) -> None:
+    def arrange(self, places: Mapping[ModelLabel, Served], share: float = 0.0) -> None:
         """Say at once what is served under which label from now on, and the canary's share of new calls.
+
+        Args:
+            places: the versions; a stable one is among them.
+            share: nothing if there is no canary.
 
         Raises:
             ValueError: the share is not from 0 to 1.
         """
-        self._split = Split(share if canary else 0.0)
-        places = {ModelLabel.STABLE: stable, ModelLabel.CANARY: canary, ModelLabel.PREVIOUS: previous}
-        self._served = {label: served for label, served in places.items() if served}
-        for label, served in self._served.items():
+        self._split = Split(share if ModelLabel.CANARY in places else 0.0)
+        self._served = dict(places)
+        for label, served in places.items():
             served.path.standing.label = label
 
     def choose(self, wanted: str = "") -> Served:

@@ -195,7 +195,7 @@ def _message(model: ModelState) -> admin_service_pb2.ModelStatus:
         label=model.label,
         identity=model.served.model.identity,
         share=model.share,
-        streams=len(calls.streams),
+        streams=calls.stream_count,
         calls=calls.count,
         warm_devices=model.warm_devices,
     )

@@ -9,7 +9,7 @@ from typing import Self
 from nasfeat_server.errors import OverloadedError
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob
-from nasfeat_server.scheduling.meter import Meter
+from nasfeat_server.scheduling.interface import Metering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,10 @@ class MeteredPath(FramePath):
         meter: the tenant's, of all its calls together.
     """
 
-    meter: Meter
+    meter: Metering
 
     @classmethod
-    def of(cls, path: FramePath, *, owner: str, meter: Meter) -> Self:
+    def of(cls, path: FramePath, *, owner: str, meter: Metering) -> Self:
         """Put `meter` before `path`, for the images of `owner`."""
         same = {field.name: getattr(path, field.name) for field in dataclasses.fields(FramePath)}
         return cls(**same | {"owner": owner}, meter=meter)
@@ -42,7 +42,7 @@ class MeteredPath(FramePath):
         """
         if max_waiting is None:
             await self.meter.pass_in_turn()
-        elif not self.meter.pass_now():
+        elif not await self.meter.pass_at_once():
             raise OverloadedError(
                 f"the tenant is above its {self.meter.per_second:g} frames a second; try again later",
                 retry_after_s=self.meter.ready_in_s(),
@@ -63,4 +63,4 @@ class MeteredPath(FramePath):
         if job.deadline is not None and time.monotonic() >= job.deadline:
             self.meter.give_back()
         else:
-            self.meter.admitted += 1
+            self.meter.admit()

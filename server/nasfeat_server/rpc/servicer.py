@@ -95,13 +95,11 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             )
             path = tracing.path_of_call(tenancy.path_of_caller(served.path))
             stream = StreamSession(path=path, terms=terms, granted=granted, windows=served.windows, context=context)
-            # Without a turn of the loop between the check and the stream: the limit is exact.
-            with (
-                tenancy.counted(stream),
-                self._streams.opened(stream, terms.overload.value),
-                served.calls.streaming(stream),
-            ):
-                await stream.run(request_iterator)
+            # Its version first, in the turn of the loop that chose it: that is there for as long as it has calls.
+            with served.calls.streaming(stream):
+                async with tenancy.counted(stream):
+                    with self._streams.opened(stream, terms.overload.value):
+                        await stream.run(request_iterator)
 
     async def GetModel(
         self, request: feature_service_pb2.GetModelRequest, context: GetModelContext

@@ -1,7 +1,7 @@
 """What a tenant's quota means to a call; for calls of nobody in particular, nothing."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from nasfeat.v1 import feature_service_pb2
 from nasfeat_server.rpc.authentication import caller
@@ -20,7 +20,7 @@ _PRIORITIES: Mapping[Priority, feature_service_pb2.Priority.ValueType] = {
 def path_of_caller(path: FramePath) -> FramePath:
     """Give the way that the images of this call take to the devices behind `path`."""
     who = caller()
-    return MeteredPath.of(path, owner=who.tenant.name, meter=who.tenant.meter) if who else path
+    return MeteredPath.of(path, owner=who.tenant.name, meter=who.tenant.account.meter) if who else path
 
 
 def highest_priority() -> feature_service_pb2.Priority.ValueType:
@@ -38,11 +38,15 @@ def cap_priority(options: feature_service_pb2.StreamOptions) -> None:
         options.priority = highest
 
 
-def counted(stream: OpenStream) -> contextlib.AbstractContextManager[None]:
+@contextlib.asynccontextmanager
+async def counted(stream: OpenStream) -> AsyncIterator[None]:
     """Count a stream of the caller's for as long as the context lasts.
 
     Raises:
         OverloadedError: on entering: the caller has as many as it may.
     """
-    who = caller()
-    return who.stream(stream.stop_reading) if who else contextlib.nullcontext()
+    if who := caller():
+        async with who.stream(stream.stop_reading):
+            yield
+    else:
+        yield

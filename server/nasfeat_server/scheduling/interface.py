@@ -108,3 +108,32 @@ class Windows(Protocol):
     def close(self, window: Window) -> None:
         """Forget a stream."""
         ...
+
+
+class Metering(Protocol):
+    """Lets a tenant's frames through at its rate; see `Meter`."""
+
+    @property
+    def per_second(self) -> float | None:
+        """The rate in force, in frames a second; None if there is no limit."""
+        ...
+
+    def ready_in_s(self) -> float:
+        """Estimate the seconds until a frame that came now would pass."""
+        ...
+
+    async def pass_at_once(self) -> bool:
+        """Let one frame through if it need not wait."""
+        ...
+
+    async def pass_in_turn(self) -> None:
+        """Let one frame through when it is due."""
+        ...
+
+    def give_back(self) -> None:
+        """Take one frame back that was let through and went no further."""
+        ...
+
+    def admit(self) -> None:
+        """Count a frame that was let through and then took a slot."""
+        ...

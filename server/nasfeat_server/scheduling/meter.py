@@ -52,18 +52,39 @@ class Meter:
         self.held_back += 1
         return False
 
+    async def pass_at_once(self) -> bool:
+        """Do as `pass_now` does, without a turn of the loop; stand-ins in other processes take some."""
+        return self.pass_now()
+
+    def line_up(self) -> asyncio.Future[None]:
+        """Take the last place in the line of one that could not pass; done when it is let through."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        self._wait_for_the_next()
+        return turn
+
+    def leave_line(self, turn: asyncio.Future[None]) -> None:
+        """Give up a place, or what came of it."""
+        if turn.done() and not turn.cancelled():
+            self.give_back()
+        else:
+            with contextlib.suppress(ValueError):
+                self._line.remove(turn)
+
     async def pass_in_turn(self) -> None:
         """Let one frame through when it is due."""
         if self.pass_now():
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._line.append(turn)
-        self._wait_for_the_next()
+        turn = self.line_up()
         try:
             await turn
         except asyncio.CancelledError:
-            self._leave_line(turn)
+            self.leave_line(turn)
             raise
+
+    def admit(self) -> None:
+        """Count a frame that was let through and then took a slot."""
+        self.admitted += 1
 
     def give_back(self) -> None:
         """Take one frame back that was let through and went no further."""
@@ -86,13 +107,6 @@ class Meter:
                 return False
             self._bucket = quota.after_frame(self._bucket, now)
         return True
-
-    def _leave_line(self, turn: asyncio.Future[None]) -> None:
-        if turn.done() and not turn.cancelled():
-            self.give_back()
-        else:
-            with contextlib.suppress(ValueError):
-                self._line.remove(turn)
 
     def _wait_for_the_next(self) -> None:
         if self._line and self._bucket is not None and self._timer is None:

@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasfeat_server.errors import ConfigurationError, NasfeatError, OverloadedError, UnauthenticatedError
-from nasfeat_server.scheduling.meter import Meter
+from nasfeat_server.errors import ConfigurationError, NasfeatError, UnauthenticatedError
+from nasfeat_server.security.accounts import Account, OwnAccount
 from nasfeat_server.security.files import WatchedFiles
 from nasfeat_server.security.tokens import Quota, TokenTable, parse_tokens
 
@@ -22,25 +22,24 @@ class Tenant:
     Attributes:
         name: its name, a label of metrics.
         quota: what it may have.
-        meter: its rate, of all its calls together.
-        streams: how each of its open streams is ended, and the hash of the token that opened it.
+        account: what it has under way.
+        streams: how each of its open streams here is ended, and the hash of the token that opened it.
     """
 
-    def __init__(self, name: str, quota: Quota) -> None:
-        """Start with nothing under way."""
+    def __init__(self, name: str, quota: Quota, account: Account) -> None:
+        """Start without streams."""
         self.name = name
         self.quota = quota
-        self.meter = Meter(quota.rate)
+        self.account = account
         self.streams: dict[Callable[[NasfeatError], None], bytes] = {}
 
     def __repr__(self) -> str:
         """Show the name and what is under way."""
-        return f"<Tenant {self.name} {len(self.streams)} streams {self.meter}>"
+        return f"<Tenant {self.name} {self.account}>"
 
     def change(self, quota: Quota) -> None:
         """Give it another quota; streams that are open stay."""
-        if quota.rate != self.quota.rate:
-            self.meter.change(quota.rate)
+        self.account.change(quota)
         self.quota = quota
 
     def end_revoked(self, table: TokenTable) -> None:
@@ -57,8 +56,8 @@ class Caller:
     tenant: Tenant
     digest: bytes
 
-    @contextlib.contextmanager
-    def stream(self, stop: Callable[[NasfeatError], None]) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def stream(self, stop: Callable[[NasfeatError], None]) -> AsyncIterator[None]:
         """Count a stream of the tenant's for as long as the context lasts.
 
         Args:
@@ -67,12 +66,15 @@ class Caller:
         Raises:
             OverloadedError: the tenant has as many as it may.
         """
-        tenant, limit = self.tenant, self.tenant.quota.max_streams
-        if limit is not None and len(tenant.streams) >= limit:
-            raise OverloadedError(f"tenant {tenant.name} has {limit} streams open, which is its limit; try again later")
+        tenant = self.tenant
+        # Before anything is waited for: a token that is revoked meanwhile ends it as well.
         tenant.streams[stop] = self.digest
         try:
-            yield
+            await tenant.account.enter()
+            try:
+                yield
+            finally:
+                tenant.account.leave()
         finally:
             del tenant.streams[stop]
 
@@ -90,10 +92,12 @@ class Tenants:
 
     Args:
         path: the file; see `nasfeat_server.security.tokens`.
+        open_account: where the account of a tenant is kept.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, open_account: Callable[[str, Quota], Account] = OwnAccount) -> None:
         self._path = path
+        self._open_account = open_account
         self._files = WatchedFiles((path,))
         self._known = _Known(table=TokenTable(quotas={}, owners={}), tenants={})
 
@@ -101,6 +105,12 @@ class Tenants:
     def known(self) -> tuple[Tenant, ...]:
         """All of them."""
         return tuple(self._known.tenants.values())
+
+    def find(self, name: str) -> Tenant | None:
+        """Give the tenant of that name, of whom another process may have read a moment earlier."""
+        if name not in self._known.tenants:
+            self.refresh()
+        return self._known.tenants.get(name)
 
     def load(self) -> None:
         """Read the file for the first time.
@@ -147,7 +157,10 @@ class Tenants:
         if contents is None:
             return False
         table, before = parse_tokens(contents[0]), self._known.tenants
-        tenants = {name: before.get(name) or Tenant(name, quota) for name, quota in table.quotas.items()}
+        tenants = {
+            name: before.get(name) or Tenant(name, quota, self._open_account(name, quota))
+            for name, quota in table.quotas.items()
+        }
         self._known = _Known(table=table, tenants=tenants)
         for name, tenant in before.items():
             tenant.end_revoked(table)

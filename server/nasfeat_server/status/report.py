@@ -180,8 +180,7 @@ def _queue(models: Sequence[ModelState]) -> Mapping[str, int]:
 
 def _streams(models: Sequence[ModelState], tenant: str | None, now: float) -> Json:
     """Give the busiest streams, those that have been open longest first."""
-    # Copied at once: the event loop changes it.
-    streams = [stream for model in models for stream in model.served.calls.streams.copy()]
+    streams = [stream for model in models for stream in model.served.calls.streams]
     own = [stream for stream in streams if tenant is None or stream.owner == tenant]
     busiest = heapq.nlargest(_MOST_STREAMS, own, key=lambda stream: stream.rank)
     shown = sorted((stream.live() for stream in busiest), key=lambda live: live.opened_at)

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
@@ -23,6 +23,22 @@ class Traced:
     trace_id: str
     span_id: str
     span: Any
+
+
+class TraceCounts(NamedTuple):
+    """What tracing has done.
+
+    Attributes:
+        limited: calls and images that were not traced because of the limit alone.
+        sent: spans that the collector has taken.
+        failed: spans that it has not.
+        overflowed: spans for which there was no place in the queue.
+    """
+
+    limited: int = 0
+    sent: int = 0
+    failed: int = 0
+    overflowed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from nasfeat_server.config import TracingConfig
 from nasfeat_server.telemetry.events import CallEnded, FrameFinished
 from nasfeat_server.telemetry.sampling import Sampler
-from nasfeat_server.telemetry.traces import Metadata, Traced
+from nasfeat_server.telemetry.traces import Metadata, TraceCounts, Traced
 from nasfeat_server.telemetry.tracing_export import Export
-from nasfeat_server.telemetry.tracing_metrics import TracingMetrics
 from nasfeat_server.telemetry.tracing_spans import begin, end_call, end_image, span_of
 
 # https://www.w3.org/TR/trace-context says 55 characters for now, and of the state that 512 are to be taken.
@@ -30,11 +29,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """The `Tracer` that says what is traced, and the observer that makes spans of it when it has ended.
-
-    Attributes:
-        metrics: what became of the spans, and what was not traced.
-    """
+    """The `Tracer` that says what is traced, and the observer that makes spans of it when it has ended."""
 
     wanted = frozenset({CallEnded, FrameFinished})
 
@@ -42,8 +37,14 @@ class Tracing:
         """Keep the configuration; nothing is traced before `exporting`."""
         self._sampler = Sampler(ratio=config.ratio, limit=config.limit)
         self._export = Export(config.endpoint or "")
-        self.metrics = TracingMetrics(self._sampler, self._export)
         self._spans: api.Tracer = api.NoOpTracer()
+
+    def counts(self) -> TraceCounts:
+        """Tell what became of the spans, and what was not traced."""
+        export = self._export
+        return TraceCounts(
+            limited=self._sampler.limited, sent=export.sent, failed=export.failed, overflowed=export.overflowed
+        )
 
     @contextlib.asynccontextmanager
     async def exporting(self, flush_s: float) -> AsyncIterator[None]:

@@ -7,18 +7,21 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from nasfeat_server.app.front_ends.forwarding import Heard
-from nasfeat_server.app.front_ends.process import Start
-from nasfeat_server.app.generation import Core
-from nasfeat_server.rpc.live import LiveStream, ToldStream
-from nasfeat_server.scheduling.remote.counterpart import Counterpart
+from nasfeat_server.app.front_ends.messages import Start, ToldState
+from nasfeat_server.app.front_ends.part import Part
+from nasfeat_server.app.generation import Generation
+from nasfeat_server.app.guard import Guard
 from nasfeat_server.scheduling.remote.link import Handler, Link
+from nasfeat_server.security.remote import AccountsCounterpart
+from nasfeat_server.telemetry.events import ModelLabel
 from nasfeat_server.telemetry.fanout import Fanout
 from nasfeat_server.telemetry.load import Load
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
+from nasfeat_server.telemetry.traces import TraceCounts
 
 _MOST_ADDRESSES = 64
 
@@ -27,16 +30,33 @@ class ChildLostError(Exception):
     """The process ended while it started."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """What is served under which label.
+
+    Attributes:
+        turn: numbers the arrangements.
+        places: the versions with their labels.
+        numbers: what each version is called in messages.
+        share: the canary's, of new calls.
+    """
+
+    turn: int
+    places: Mapping[ModelLabel, Generation]
+    numbers: Mapping[Generation, int]
+    share: float
+
+
 class Child:
-    """One front end's process. `start` it, let it `listen`, and `end` it in any case.
+    """One front end's process. `start` it, `arrange` what it serves, let it `listen`, and `end` it in any case.
 
     Args:
         start: what it is told first.
-        core: what it asks for.
         max_streams: that may be open, over all front ends.
-        streams: where its open streams are shown.
+        open_streams: counts those.
         metrics: count what it counts.
         observer: told of everything else that it observes.
+        guard: keeps the accounts of tenants.
         on_load: told how many streams it has, or connections if those are more.
 
     Attributes:
@@ -45,17 +65,18 @@ class Child:
         hung: it was killed for its silence.
         cache_bytes: results that it keeps.
         cpu_s: processor seconds that it has taken.
+        traces: what its tracing has done.
     """
 
     def __init__(
         self,
         *,
         start: Start,
-        core: Core,
         max_streams: int,
-        streams: set[Any],
+        open_streams: Callable[[], int],
         metrics: PrometheusObserver,
         observer: Fanout,
+        guard: Guard,
         on_load: Callable[[int], None],
     ) -> None:
         self.listening = asyncio.Event()
@@ -63,32 +84,31 @@ class Child:
         self.hung = False
         self.cache_bytes = 0
         self.cpu_s = 0.0
+        self.traces = TraceCounts()
         self._start = start
-        self._ready = asyncio.Event()
+        self._begun = asyncio.Event()
         self._on_load = on_load
+        self._max_streams = max_streams
+        self._open_streams = open_streams
         self._connections = 0
-        self._shown = streams
-        self._told: set[ToldStream] = set()
         self._heard = Heard(metrics, observer)
         self._heard_at = time.monotonic()
         handlers: dict[str, Handler] = {
-            "ready": self._ready.set,
+            "begun": self._begun.set,
+            "arranged": self._has_arranged,
             "listening": self.listening.set,
             "alive": self._alive,
             "told": self._heard.tell,
-            "streams": self._show,
+            "traced": self._set_traces,
+            "refused": lambda counts: guard.heard(dict(counts)),
         }
         self._link = Link(handlers, self.lost.set)
         self.send = self._link.send
-        self._counterpart = Counterpart(
-            slots=core.slots,
-            dispatcher=core.dispatcher,
-            windows=core.windows,
-            max_streams=max_streams,
-            send=self.send,
-            on_load=self._loaded,
-        )
-        handlers.update(self._counterpart.handlers)
+        self._accounts = AccountsCounterpart(guard.account, self.send)
+        handlers.update(self._accounts.handlers)
+        self._parts: dict[Generation, Part] = {}
+        self._turn = 0
+        self._arranged = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._linked = False
         self._sockets: socket.socket | None = None
@@ -101,10 +121,19 @@ class Child:
     @property
     def load(self) -> int:
         """Its streams, or its connections if those are more."""
-        return max(self._counterpart.streams, self._connections)
+        return max(self.streams, self._connections)
+
+    @property
+    def streams(self) -> int:
+        """Its streams, of all versions of the model."""
+        return sum(part.stream_count for part in self._parts.values())
+
+    def has(self, generation: Generation) -> bool:
+        """Whether it may have calls of a version."""
+        return generation in self._parts and self._parts[generation].is_open
 
     async def start(self) -> None:
-        """Start the process and return when it is ready to listen.
+        """Start the process and return when it can be told what to serve.
 
         Raises:
             ChildLostError: it has ended.
@@ -116,14 +145,51 @@ class Child:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "nasfeat_server.cli.front_end", *map(str, fds)),
-                pass_fds=(self._start.arena_fd, *fds),
+                pass_fds=fds,
                 # A Ctrl-C at the terminal is for the main process.
                 start_new_session=True,
             )
         await asyncio.get_running_loop().create_connection(lambda: self._link, sock=ours)
         self._linked = True
         self.send("start", pickle.dumps(self._start))
-        await self._either(self._ready)
+        await self._either(self._begun)
+
+    def arrange(self, arrangement: Arrangement) -> None:
+        """Tell it what it serves from now on; what it serves else, it leaves when its calls have ended."""
+        self._turn = arrangement.turn
+        self._arranged.clear()
+        self._parts = {generation: part for generation, part in self._parts.items() if part.is_open}
+        numbers = arrangement.numbers
+        for generation in arrangement.places.values():
+            if generation not in self._parts:
+                self._offer(generation, numbers[generation])
+        places = tuple((label.value, numbers[generation]) for label, generation in arrangement.places.items())
+        self.send("arrange", arrangement.turn, places, arrangement.share)
+
+    def _offer(self, generation: Generation, number: int) -> None:
+        if not self._sockets:
+            raise AssertionError("a process is told what to serve once it has been started")
+        part = self._parts[generation] = Part(
+            number=number,
+            generation=generation,
+            link=self._link,
+            max_streams=self._max_streams,
+            open_streams=self._open_streams,
+            on_load=self._loaded,
+        )
+        offer, arena_fd = part.offer
+        # One that is gone is found out by whoever waits for its end.
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._sockets, [b"1"], [arena_fd])
+        self.send("offer", number, pickle.dumps(offer))
+
+    async def settled(self) -> None:
+        """Return when it serves what it was told to serve last.
+
+        Raises:
+            ChildLostError: it has ended.
+        """
+        await self._either(self._arranged)
 
     async def listen(self) -> list[socket.socket]:
         """Let it take calls; gives copies of the sockets that it listens with.
@@ -138,15 +204,13 @@ class Child:
         _, fds, _, _ = socket.recv_fds(self._sockets, 1, _MOST_ADDRESSES)
         return [socket.socket(fileno=fd) for fd in fds]
 
-    def tell_state(self, load: Load) -> None:
-        """Tell it how the scheduler is, and the whole server."""
-        if self.listening.is_set() and not self.lost.is_set():
-            self._counterpart.tell_state()
-            self.tell_load(load)
-
-    def tell_load(self, load: Load) -> None:
-        """Tell it how busy the whole server is, for those who ask it."""
+    def tell(self, load: Load, state: ToldState) -> None:
+        """Tell it how the scheduler is, how busy the whole server, and what that serves."""
+        for part in self._parts.values():
+            if part.is_open:
+                part.tell_state()
         self.send("load", pickle.dumps(load))
+        self.send("state", pickle.dumps(state))
 
     def kill_if_silent(self, limit_s: float) -> None:
         """Kill it if it has said nothing for so long."""
@@ -169,9 +233,10 @@ class Child:
             # What it said last may still be on its way.
             if self._linked:
                 await self.lost.wait()
-            self._counterpart.close()
+            for part in self._parts.values():
+                part.close()
+            self._accounts.close()
             self._heard.lost()
-            self._shown -= self._told
             if self._sockets:
                 self._sockets.close()
         return status
@@ -199,9 +264,9 @@ class Child:
     def _loaded(self) -> None:
         self._on_load(self.load)
 
-    def _show(self, told: bytes) -> None:
-        # From the same program, over a socket that nobody else has.
-        streams: list[tuple[LiveStream, tuple[int, float]]] = pickle.loads(told)  # noqa: S301
-        self._shown -= self._told
-        self._told = {ToldStream(told=live, rank=rank) for live, rank in streams}
-        self._shown |= self._told
+    def _has_arranged(self, turn: int) -> None:
+        if turn == self._turn:
+            self._arranged.set()
+
+    def _set_traces(self, *counts: int) -> None:
+        self.traces = TraceCounts(*counts)

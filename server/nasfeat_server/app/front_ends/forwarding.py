@@ -1,5 +1,6 @@
 """What a front end's process tells the one that has the metrics: counts of images, and other events as they are."""
 
+import dataclasses
 import pickle
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ class _Told:
 class Forwarder:
     """The observer of a front end. What every image touches is counted here, as in one process."""
 
+    wanted = frozenset(get_args(events.Event))
+
     def __init__(self) -> None:
         """Start with nothing to tell."""
         self._frames = FrameMetrics()
@@ -31,13 +34,21 @@ class Forwarder:
             events.FrameReceived: lambda _: self._frames.received(),
             events.FrameFinished: self._frames.finished,
             events.CacheAsked: self._frames.cache_asked,
+            events.CallEnded: self._traced,
+            events.Refused: self._traced,
         }
-        self._observing = {kind: counting.get(kind, self._others.append) for kind in get_args(events.Event)}
+        self._observing = {kind: counting.get(kind, self._others.append) for kind in self.wanted}
 
     def observe(self, event: events.Event) -> None:
         """Take note of `event`."""
         self._counted = True
         self._observing[type(event)](event)
+
+    def _traced(self, event: events.CallEnded | events.Refused) -> None:
+        # A span stays in the process that has begun it; its name is for the log.
+        if traced := event.traced:
+            event = dataclasses.replace(event, traced=dataclasses.replace(traced, span=None))
+        self._others.append(event)
 
     def take(self) -> bytes | None:
         """Give what is to be told, for `Heard.tell`; None if nothing happened since the last time."""

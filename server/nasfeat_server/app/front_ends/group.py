@@ -1,25 +1,31 @@
 """Many front ends in processes of their own, kept alive: what stands for them in the main process."""
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from nasfeat_server.app.front_ends.child import Child, ChildLostError
-from nasfeat_server.app.front_ends.process import REPORT_S, Start, child_config
-from nasfeat_server.app.generation import Core
+from nasfeat_server.app.front_ends.child import Arrangement, Child, ChildLostError
+from nasfeat_server.app.front_ends.messages import Start, ToldModel, ToldState
+from nasfeat_server.app.front_ends.process import REPORT_S, child_config
+from nasfeat_server.app.generation import Generation
+from nasfeat_server.app.guard import Guard
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine import restarts
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.rpc import steering
-from nasfeat_server.rpc.catalog import Served
+from nasfeat_server.rpc.control import ServerState
 from nasfeat_server.telemetry import logging as log
+from nasfeat_server.telemetry.events import ModelLabel
 from nasfeat_server.telemetry.fanout import Fanout
 from nasfeat_server.telemetry.front_end_metrics import FrontEndMetrics
 from nasfeat_server.telemetry.load import Load
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
+from nasfeat_server.telemetry.traces import TraceCounts
 
 _log = logging.getLogger(__name__)
 
@@ -37,25 +43,39 @@ class FrontEnds:
         config: the server's.
         metrics: counts what they count.
         observer: told of everything else that they observe.
+        guard: keeps the accounts of tenants.
         load: how busy the whole server is.
+        state: what it serves.
 
     Attributes:
         figures: the metrics of the front ends themselves.
     """
 
     def __init__(
-        self, config: ServerConfig, metrics: PrometheusObserver, observer: Fanout, *, load: Callable[[], Load]
+        self,
+        config: ServerConfig,
+        metrics: PrometheusObserver,
+        observer: Fanout,
+        guard: Guard,
+        *,
+        load: Callable[[], Load],
+        state: Callable[[], ServerState],
     ) -> None:
         self._config = config
         self._metrics = metrics
         self._observer = observer
+        self._guard = guard
         self._busy = load
+        self._state = state
         self._listen = config.listen
         self.figures = FrontEndMetrics(config.front_ends, is_up=self.is_up, load=self.load)
         self._held: list[socket.socket] = []
         self._steering = steering.Steering()
         self._children: dict[int, Child] = {}
+        self._arrangement = Arrangement(turn=0, places={}, numbers={}, share=0.0)
+        self._numbers = itertools.count(1)
         self._ended_cpu_s = 0.0
+        self._ended_traces = TraceCounts()
         self._lives: list[asyncio.Task[None]] = []
         # One begins to listen after the other, so that their order is known.
         self._turn = asyncio.Lock()
@@ -82,6 +102,10 @@ class FrontEnds:
         """Processor seconds of the front ends, of those too that have ended."""
         return self._ended_cpu_s + sum(child.cpu_s for child in tuple(self._children.values()))
 
+    def traces(self) -> TraceCounts:
+        """Tell what the tracing of the front ends has done, of those too that have ended."""
+        return _added(self._ended_traces, *(child.traces for child in tuple(self._children.values())))
+
     def is_up(self, index: int) -> bool:
         """Whether a front end takes calls."""
         child = self._children.get(index)
@@ -101,26 +125,35 @@ class FrontEnds:
         self._listen, self._held = steering.hold(self._config.listen)
         return self._listen
 
-    async def start(self, served: Served, core: Core, tasks: asyncio.TaskGroup) -> None:
+    def arrange(self, places: Mapping[ModelLabel, Generation], share: float) -> None:
+        """Have every front end serve these versions of the model under these labels from now on."""
+        before = self._arrangement
+        numbers = {one: number for one, number in before.numbers.items() if one in places.values() or self._has(one)}
+        for generation in places.values():
+            if generation not in numbers:
+                numbers[generation] = next(self._numbers)
+        self._arrangement = Arrangement(turn=before.turn + 1, places=places, numbers=numbers, share=share)
+        for child in self._children.values():
+            self._tell(child)
+
+    async def settled(self) -> None:
+        """Return when all front ends serve what was arranged."""
+        for child in tuple(self._children.values()):
+            # One that ends meanwhile is started with it.
+            with contextlib.suppress(ChildLostError):
+                await child.settled()
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Start the processes and return when each of them takes calls."""
         config = child_config(self._config, self._listen)
-        if config.facades is None:
-            _log.info("the protocols of other servers are not spoken, since there are %d front ends", config.front_ends)
-        start = Start(
-            config=config,
-            description=served.description,
-            layout=core.arena.layout,
-            arena_fd=core.arena.fd,
-            log_level=log.level(),
-            log_format=log.form(),
-        )
+        start = Start(config=config, log_level=log.level(), log_format=log.form())
         make: Callable[[int], Child] = lambda index: Child(  # noqa: E731 - of what this call was given
             start=start,
-            core=core,
             max_streams=config.limits.max_streams,
-            streams=served.calls.streams,
+            open_streams=lambda: sum(child.streams for child in self._children.values()),
             metrics=self._metrics,
             observer=self._observer,
+            guard=self._guard,
             on_load=lambda load: self._steering.load(index, load),
         )
         self._lives = [tasks.create_task(self._keep_alive(index, make)) for index in range(config.front_ends)]
@@ -176,27 +209,27 @@ class FrontEnds:
 
     async def _live(self, index: int, child: Child) -> str:
         """Run one process from its start to its end; returns why it ended."""
-        self._children[index] = child
-        child.send("serving", self._serves)
-        child.tell_load(self._busy())
         try:
-            await child.start()
-            async with self._turn:
-                self._steering.join(index, await child.listen())
-            self._first[index].set()
-            _log.info("front end %d (pid %s) takes calls", index, child.pid)
-            self._stop_late(child)
-        except ChildLostError:
-            pass
-        try:
+            with contextlib.suppress(ChildLostError):
+                await child.start()
+                self._children[index] = child
+                child.send("serving", self._serves)
+                self._tell(child)
+                await child.settled()
+                async with self._turn:
+                    self._steering.join(index, await child.listen())
+                self._first[index].set()
+                _log.info("front end %d (pid %s) takes calls", index, child.pid)
+                self._stop_late(child)
             await child.lost.wait()
             self._steering.suspend(index)
         finally:
             status = await child.end(_END_S)
             self._steering.leave(index)
             if self._children.get(index) is child:
+                self._ended_traces = _added(self._ended_traces, child.traces)
+                self._ended_cpu_s += child.cpu_s
                 del self._children[index]
-            self._ended_cpu_s += child.cpu_s
         return "hung" if child.hung else "exited" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
     def _stop_late(self, child: Child) -> None:
@@ -206,8 +239,33 @@ class FrontEnds:
 
     async def _look_after(self) -> None:
         while True:
-            load = self._busy()
+            load, state = self._busy(), self._told_state()
             for child in tuple(self._children.values()):
-                child.tell_state(load)
+                if not child.lost.is_set():
+                    child.tell(load, state)
                 child.kill_if_silent(_HANG_S)
             await asyncio.sleep(REPORT_S)
+
+    def _tell(self, child: Child) -> None:
+        child.arrange(self._arrangement)
+        child.tell(self._busy(), self._told_state())
+
+    def _has(self, generation: Generation) -> bool:
+        return any(child.has(generation) for child in self._children.values())
+
+    def _told_state(self) -> ToldState:
+        """Say what the server serves, as far as front ends know of it."""
+        state, known = self._state(), self._arrangement.numbers
+        numbers = {id(generation.loaded.result()): number for generation, number in known.items()}
+        models = tuple(
+            ToldModel(
+                number=numbers[id(model.served)], label=model.label, share=model.share, warm_devices=model.warm_devices
+            )
+            for model in state.models
+            if id(model.served) in numbers
+        )
+        return ToldState(models=models, loading=state.loading, ready=state.ready)
+
+
+def _added(*counts: TraceCounts) -> TraceCounts:
+    return TraceCounts(*map(sum, zip(*counts, strict=True)))

@@ -1,57 +1,43 @@
 """The life of a front end's process: it takes calls, decodes into the arena, and asks the main process for the rest."""
 
 import asyncio
+import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import pickle
 import signal
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from nasfeat_server.app.edge import FrontEnd
 from nasfeat_server.app.front_ends.forwarding import Forwarder
+from nasfeat_server.app.front_ends.messages import Start
+from nasfeat_server.app.front_ends.versions import Versions
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.app.replicas import Site
-from nasfeat_server.app.serving import Common, common, served
+from nasfeat_server.app.serving import Common, common
+from nasfeat_server.app.tracing import FLUSH_S, tracing_of
 from nasfeat_server.app.waiting import unless
 from nasfeat_server.config import Endpoint, ServerConfig, StatusPage
-from nasfeat_server.engine.arena import Arena, ArenaLayout
-from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.rpc import steering
-from nasfeat_server.rpc.catalog import Catalog, Served
-from nasfeat_server.rpc.control import ServerState
+from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.scheduling.remote.link import Handler, Link
-from nasfeat_server.scheduling.remote.stand_ins import RemoteDispatcher, RemoteSlots, RemoteWindows
+from nasfeat_server.security.remote import RemoteAccounts
 from nasfeat_server.telemetry import logging as log
+from nasfeat_server.telemetry.fanout import Fanout, SelectiveObserver
 from nasfeat_server.telemetry.load import Load
+
+if TYPE_CHECKING:
+    from nasfeat_server.telemetry.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
 REPORT_S = 0.25
 """How often each of the two processes tells the other how it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """What a front end is told first.
-
-    Attributes:
-        config: the server's; `listen` has the port that all share.
-        description: what the replicas have loaded.
-        layout: the arena's.
-        arena_fd: the arena, inherited.
-        log_level: from which the log has lines.
-        log_format: of the log.
-    """
-
-    config: ServerConfig
-    description: ModelDescription
-    layout: ArenaLayout
-    arena_fd: int
-    log_level: str
-    log_format: str
 
 
 class FrontEndProcess:
@@ -70,6 +56,7 @@ class FrontEndProcess:
         self._stop = asyncio.Event()
         self._started: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         self._edge: FrontEnd | None = None
+        self._tracing: Tracing | None = None
         self._load: Load | None = None
         self._handlers: dict[str, Handler] = {
             "start": self._begin,
@@ -89,62 +76,62 @@ class FrontEndProcess:
         start = await self._started
         log.configure(start.log_level, start.log_format)
         config = start.config
-        with common(
-            # Each keeps results of its own: together as many as one process would.
-            cache_bytes=config.cache_bytes // config.front_ends,
-            observer=self._forwarder,
-            site=Site(config=config),
-            on_change=lambda: None,
-            share=config.front_ends,
-        ) as using:
-            arena = Arena(start.layout, start.arena_fd)
-            slots, dispatcher, windows = self._stand_ins(arena)
-            version = served(
-                config,
-                start.description,
-                using,
-                images=arena.images,
-                slots=slots,
-                dispatcher=dispatcher,
-                windows=windows,
+        async with contextlib.AsyncExitStack() as stack:
+            observers: list[SelectiveObserver] = [self._forwarder]
+            if tracing := tracing_of(config.tracing):
+                await stack.enter_async_context(tracing.exporting(min(FLUSH_S, config.grace_s)))
+                observers.append(tracing)
+            self._tracing = tracing
+            using = stack.enter_context(
+                common(
+                    # Each keeps results of its own: together as many as one process would.
+                    cache_bytes=config.cache_bytes // config.front_ends,
+                    observer=Fanout(*observers),
+                    site=Site(config=config),
+                    on_change=lambda: None,
+                    share=config.front_ends,
+                )
             )
             catalog = Catalog(config.model_alias)
-            catalog.arrange(version)
-            await self._serve(config, catalog, _Report(self._link, self._forwarder, windows, version, using, config))
+            versions = Versions(
+                using=using,
+                catalog=catalog,
+                link=self._link,
+                sockets=self._sockets,
+                shows_streams=config.status_page.at(config.metrics) is not StatusPage.OFF,
+            )
+            self._handlers.update(versions.handlers)
+            self._link.send("begun")
+            await self._serve(config, catalog, versions, using)
         self._done = True
         self._link.close()
         # What was told last has been sent then.
         await self._over.wait()
 
-    def _stand_ins(self, arena: Arena) -> tuple[RemoteSlots, RemoteDispatcher, RemoteWindows]:
-        send = self._link.send
-        slots = RemoteSlots(send, arena.layout.slots)
-        dispatcher = RemoteDispatcher(send, slots=slots, collect=arena.take_results)
-        windows = RemoteWindows(send)
-        for one in (slots, dispatcher, windows):
-            self._handlers.update(one.handlers)
-        return slots, dispatcher, windows
-
-    async def _serve(self, config: ServerConfig, catalog: Catalog, report: "_Report") -> None:
-        guard = Guard(config, self._forwarder)
+    async def _serve(self, config: ServerConfig, catalog: Catalog, versions: Versions, using: Common) -> None:
+        accounts = RemoteAccounts(self._link.send)
+        self._handlers.update(accounts.handlers)
+        guard = Guard(config, using.observer, accounts.open)
         guard.load()
         edge = self._edge = FrontEnd(
             config,
             guard,
             catalog,
-            self._forwarder,
+            using.observer,
             load=self._last_load,
-            state=_no_state,
+            state=versions.state,
+            tracer=self._tracing,
             shares_port=True,
         )
         edge.set_serving(self._serves)
-        self._link.send("ready")
         if await unless(self._stop, self._listen.wait()) is None:
             return
         edge.bind()
         self._share_sockets(config.listen.port)
         await edge.start()
         self._link.send("listening")
+        counted = (versions.report, accounts.report, functools.partial(self._tell_refused, guard), self._tell_traces)
+        report = _Report(self._link, self._forwarder, using, counted, steering.Connections(config.listen.port))
         background = [asyncio.create_task(part) for part in (guard.run(), report.run())]
         if await unless(self._stop, edge.closed()):
             raise RuntimeError(f"gRPC has closed {config.listen} by itself")
@@ -163,6 +150,14 @@ class FrontEndProcess:
     def _begin(self, start: bytes) -> None:
         # From the same program, over a socket that nobody else has.
         self._started.set_result(pickle.loads(start))  # noqa: S301
+
+    def _tell_refused(self, guard: Guard) -> None:
+        if refused := guard.take_failures():
+            self._link.send("refused", tuple(refused.items()))
+
+    def _tell_traces(self) -> None:
+        if self._tracing:
+            self._link.send("traced", *self._tracing.counts())
 
     def _share_sockets(self, port: int) -> None:
         found = steering.listening(port)
@@ -192,42 +187,30 @@ class _Report:
         self,
         link: Link,
         forwarder: Forwarder,
-        windows: RemoteWindows,
-        version: Served,
         using: Common,
-        config: ServerConfig,
+        others: Sequence[Callable[[], None]],
+        connections: steering.Connections,
     ) -> None:
         self._link = link
         self._forwarder = forwarder
-        self._windows = windows
-        self._streams = version.calls.streams
+        self._others = others
         self._cache = using.cache
-        self._shows = config.status_page.at(config.metrics) is not StatusPage.OFF
-        self._connections = steering.Connections(config.listen.port)
+        self._connections = connections
 
     async def run(self) -> None:
         """Tell until cancelled."""
         while True:
             cached = self._cache.currsize if self._cache else 0
             self._link.send("alive", self._connections.count(), cached, time.process_time())
-            self._windows.report()
-            self._tell()
-            if self._shows:
-                live = [(one.live(), one.rank) for one in self._streams]
-                self._link.send("streams", pickle.dumps(live))
+            self.last()
             await asyncio.sleep(REPORT_S)
 
     def last(self) -> None:
         """Tell what has not been told."""
-        self._tell()
-
-    def _tell(self) -> None:
         if (told := self._forwarder.take()) is not None:
             self._link.send("told", told)
-
-
-def _no_state() -> ServerState:
-    raise AssertionError("only the protocols of other servers ask for it, which several front ends do not speak")
+        for tell in self._others:
+            tell()
 
 
 async def main(link_fd: int, sockets_fd: int) -> None:
@@ -241,5 +224,13 @@ async def main(link_fd: int, sockets_fd: int) -> None:
 
 
 def child_config(config: ServerConfig, listen: Endpoint) -> ServerConfig:
-    """Give what a front end is told: where all listen, and it is the user already that the server has become."""
-    return dataclasses.replace(config, listen=listen, security=dataclasses.replace(config.security, user=None))
+    """Give what a front end is told: where all listen, and its part of what is traced at most.
+
+    It is the user already that the server has become.
+    """
+    return dataclasses.replace(
+        config,
+        listen=listen,
+        security=dataclasses.replace(config.security, user=None),
+        tracing=dataclasses.replace(config.tracing, limit=config.tracing.limit / config.front_ends),
+    )

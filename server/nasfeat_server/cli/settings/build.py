@@ -11,7 +11,6 @@ from nasfeat_server.app.replicas import RAY, ray_devices
 from nasfeat_server.cli.settings.engine import device_names
 from nasfeat_server.config import (
     ConnectionLimits,
-    Facade,
     RayConfig,
     RequestLimits,
     SecurityConfig,
@@ -80,7 +79,7 @@ def server_config(
             outage_s=outage,
             cache_bytes=cache_mib * _MIB,
             status_page=StatusPage(status_page),
-            facades=_facades(options.pop("facades")),
+            facades=facades_of(options.pop("facades")),
             **options,
         ),
     )
@@ -95,10 +94,6 @@ def _front_ends(wanted: int | str, devices: Sequence[str]) -> int:
         return wanted
     gpus = sum(device.startswith("gpu:") for device in devices)
     return max(1, min(gpus, len(os.sched_getaffinity(0)) // 2))
-
-
-def _facades(named: str | None) -> tuple[Facade, ...] | None:
-    return None if named is None else facades_of(named)
 
 
 def _made(wrong: list[tuple[str, str]], make: Callable[[], _Part]) -> _Part | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from nasfeat_server.cli.settings.option import EndpointType, FacadesType, FrontEndsType, Options, setting
-from nasfeat_server.config import Facade, ServerConfig
+from nasfeat_server.config import ServerConfig
 
 _DEFAULTS = ServerConfig()
 _SECTION = "serving"
@@ -23,9 +23,10 @@ SERVING: Options = (
         _SECTION,
         "--facades",
         type=FacadesType(),
+        default=",".join(_DEFAULTS.facades),
         metavar="LIST",
         help="The protocols of other servers that are spoken on the same port, for clients that know these; 'none' for "
-        f"our own alone.  [default: {','.join(Facade)}; none with several front ends]",
+        "our own alone.",
     ),
     setting(
         _SECTION,

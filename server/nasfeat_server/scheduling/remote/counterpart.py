@@ -21,7 +21,8 @@ class Counterpart:
         slots: the arena's.
         dispatcher: the scheduler.
         windows: of all streams.
-        max_streams: that may be open, over all front ends.
+        max_streams: that may be open, over all front ends and versions of the model.
+        open_streams: counts those.
         send: takes a message to the front end.
         on_load: called when the front end has one stream more or less, before it hears of that.
     """
@@ -33,6 +34,7 @@ class Counterpart:
         dispatcher: Dispatcher,
         windows: WindowKeeper,
         max_streams: int,
+        open_streams: Callable[[], int],
         send: Callable[..., None],
         on_load: Callable[[], None] = lambda: None,
     ) -> None:
@@ -54,6 +56,7 @@ class Counterpart:
         self._dispatcher = dispatcher
         self._keeper = windows
         self._max_streams = max_streams
+        self._open_streams = open_streams
         self._send = send
         self._on_load = on_load
         # The slots that the front end may write to or read.
@@ -175,7 +178,7 @@ class Counterpart:
             self._slots.release(work.slot)
 
     def _open_window(self, number: int, ceiling: int, weight: float, adjustable: bool) -> None:
-        if self._keeper.count >= self._max_streams:
+        if self._open_streams() >= self._max_streams:
             self._send(
                 "no_window", number, f"{self._max_streams} streams are open, which is the limit; try again later"
             )

@@ -1,12 +1,15 @@
 """Messages between the server's own processes: many small ones, sent together once in a turn of the loop."""
 
 import asyncio
+import functools
 import marshal
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 _HEADER = struct.Struct("<I")
+# The channel of what is said of no version of the model.
+_OWN = 0
 
 Handler = Callable[..., None]
 
@@ -14,8 +17,9 @@ Handler = Callable[..., None]
 class Link(asyncio.Protocol):
     """One end of a connected socket. A message is a name and plain values: numbers, texts, bytes, tuples, None.
 
-    Messages arrive in their order. One that its receiver does not know, or cannot make sense of, ends the link: both
-    ends are the same program.
+    Messages arrive in their order, over all channels. One that its receiver does not know, or cannot make sense of,
+    ends the link: both ends are the same program. Those of a channel that is not open any more are dropped: what it was
+    for is gone, and they were on their way.
 
     Args:
         handlers: for each name, what takes the message's values.
@@ -23,7 +27,7 @@ class Link(asyncio.Protocol):
     """
 
     def __init__(self, handlers: Mapping[str, Handler], lost: Callable[[], None] = lambda: None) -> None:
-        self._handlers = handlers
+        self._channels: dict[int, Mapping[str, Handler]] = {_OWN: handlers}
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._outgoing: list[tuple[Any, ...]] = []
@@ -41,8 +45,20 @@ class Link(asyncio.Protocol):
         self._outgoing.clear()
         self._lost()
 
+    def open(self, channel: int, handlers: Mapping[str, Handler]) -> Callable[..., None]:
+        """Hear messages of a `channel`, a number from 1 that is never used again; returns what sends them."""
+        self._channels[channel] = handlers
+        return functools.partial(self._send, channel)
+
+    def shut(self, channel: int) -> None:
+        """Hear messages of `channel` no more."""
+        self._channels.pop(channel, None)
+
     def send(self, *message: Any) -> None:
         """Send `message` with all others of this turn of the loop; without effect once the other end is gone."""
+        self._send(_OWN, *message)
+
+    def _send(self, *message: Any) -> None:
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self.flush)
         self._outgoing.append(message)
@@ -72,6 +88,7 @@ class Link(asyncio.Protocol):
             # It comes from the same program, over a socket that nobody else has.
             messages = marshal.loads(incoming[start + _HEADER.size : end])  # noqa: S302
             start = end
-            for name, *values in messages:
-                self._handlers[name](*values)
+            for channel, name, *values in messages:
+                if handlers := self._channels.get(channel):
+                    handlers[name](*values)
         del incoming[:start]
