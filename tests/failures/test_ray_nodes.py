@@ -33,10 +33,10 @@ async def nodes() -> AsyncIterator[Nodes]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(nodes: Nodes) -> AsyncIterator[RunningServer]:
-    """A server with a replica on each, as many as it finds room for."""
+    """A server with a replica on each, as many as it finds room for, and two front ends."""
     options = ("--executor", "ray", "--ray-address", nodes.address, "--replica-gpus", "0", "--min-replicas", "0")
     anywhere = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
-    model = ("--engine", "fake", "--variant", "cifar", "--weights", "sleep:0.03")
+    model = ("--engine", "fake", "--variant", "cifar", "--weights", "sleep:0.03", "--front-ends", "2")
     async with server(*options, *model, *anywhere) as running:
         yield running
 
