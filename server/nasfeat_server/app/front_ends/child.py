@@ -17,6 +17,7 @@ from nasfeat_server.app.generation import Generation
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.scheduling.remote.link import Handler, Link
 from nasfeat_server.security.remote import AccountsCounterpart
+from nasfeat_server.telemetry import logging as log
 from nasfeat_server.telemetry.events import ModelLabel
 from nasfeat_server.telemetry.fanout import Fanout
 from nasfeat_server.telemetry.load import Load
@@ -86,6 +87,7 @@ class Child:
         self.cpu_s = 0.0
         self.traces = TraceCounts()
         self._start = start
+        self._log_level = start.log_level
         self._begun = asyncio.Event()
         self._on_load = on_load
         self._max_streams = max_streams
@@ -205,12 +207,15 @@ class Child:
         return [socket.socket(fileno=fd) for fd in fds]
 
     def tell(self, load: Load, state: ToldState) -> None:
-        """Tell it how the scheduler is, how busy the whole server, and what that serves."""
+        """Tell it how the scheduler is, how busy the whole server, what that serves, and what it logs."""
         for part in self._parts.values():
             if part.is_open:
                 part.tell_state()
         self.send("load", pickle.dumps(load))
         self.send("state", pickle.dumps(state))
+        if self._log_level != log.level():
+            self._log_level = log.level()
+            self.send("log_level", self._log_level)
 
     def kill_if_silent(self, limit_s: float) -> None:
         """Kill it if it has said nothing for so long."""

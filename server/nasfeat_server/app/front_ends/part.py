@@ -28,6 +28,7 @@ class Part:
         generation: the version.
         count: calls under way.
         streams: those of them that are streams, if there is somebody to show them to.
+        is_open: the front end may have calls of the version.
     """
 
     def __init__(

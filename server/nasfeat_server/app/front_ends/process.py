@@ -63,6 +63,7 @@ class FrontEndProcess:
             "listen": self._listen.set,
             "serving": self._set_serving,
             "load": self._set_load,
+            "log_level": log.set_level,
             "stop": self._stop.set,
         }
         self._link = Link(self._handlers, self._lost)
