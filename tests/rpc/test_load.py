@@ -16,7 +16,11 @@ import numpy as np
 import pytest
 from google.protobuf.message import Message
 
+import inference
+import tfserving
 from credentials import write_tokens
+from nasfeat.inference.v2 import inference_pb2
+from nasfeat.tfserving.v1 import serving_pb2
 from nasfeat.v1 import feature_service_pb2, load_report_pb2
 from nasfeat_client import AsyncFeatureClient
 from nasfeat_server.app import App
@@ -35,7 +39,7 @@ async def _trailers(app: App, method: str, request: Message) -> dict[bytes, byte
     reader, writer = await asyncio.open_connection(host, int(port))
     connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
     connection.initiate_connection()
-    headers = {":method": "POST", ":scheme": "http", ":path": f"/{_SERVICE}/{method}", ":authority": "test"}
+    headers = {":method": "POST", ":scheme": "http", ":path": f"/{method}", ":authority": "test"}
     connection.send_headers(1, [*headers.items(), ("te", "trailers"), ("content-type", "application/grpc")])
     body = request.SerializeToString()
     connection.send_data(1, b"\0" + len(body).to_bytes(4, "big") + body, end_stream=True)
@@ -68,17 +72,36 @@ async def test_every_call_ends_with_a_report() -> None:
     image = feature_service_pb2.ExtractFeaturesRequest(images=[pixels(1)])
     async with running(weights="sleep:0.05") as app:
         for _ in range(5):
-            trailers = await _trailers(app, "ExtractFeatures", image)
+            trailers = await _trailers(app, f"{_SERVICE}/ExtractFeatures", image)
         assert trailers[b"grpc-status"] == b"0"
         report = _report(trailers)
         assert 0 < report.application_utilization <= 1
         assert report.rps_fractional > 0
         assert set(report.utilization) == {"devices", "slots"}
         assert set(report.named_metrics) == {"nasfeat.queue_depth", "nasfeat.queue_wait_s", "nasfeat.slots_in_use"}
-        assert _report(await _trailers(app, "StreamFeatures", opening())).application_utilization > 0
-        failed = await _trailers(app, "GetModel", feature_service_pb2.GetModelRequest(name="another"))
+        assert _report(await _trailers(app, f"{_SERVICE}/StreamFeatures", opening())).application_utilization > 0
+        failed = await _trailers(app, f"{_SERVICE}/GetModel", feature_service_pb2.GetModelRequest(name="another"))
         assert failed[b"grpc-status"] == b"5"
         assert _report(failed).application_utilization > 0
+
+
+async def test_calls_of_other_protocols_end_with_one_too() -> None:
+    """Whether they compute or tell, and whether they succeed."""
+    triton, tf_serving = "inference.GRPCInferenceService", "tensorflow.serving.PredictionService"
+    wanted = tfserving.request_of(tfserving.pictures(1), name=tfserving.NAME)
+    calls: list[tuple[str, Message, bytes]] = [
+        (f"{triton}/ModelInfer", inference.request(1), b"0"),
+        (f"{triton}/ModelInfer", inference.request(1, model="another"), b"5"),
+        (f"{triton}/ModelStreamInfer", inference.request(1), b"0"),
+        (f"{triton}/ServerLive", inference_pb2.ServerLiveRequest(), b"0"),
+        (f"{tf_serving}/Predict", wanted, b"0"),
+        (f"{tf_serving}/Predict", serving_pb2.PredictRequest(), b"3"),
+    ]
+    async with running(weights="sleep:0.05") as app:
+        for method, request, status in calls:
+            trailers = await _trailers(app, method, request)
+            assert trailers[b"grpc-status"] == status
+            assert _report(trailers).application_utilization > 0
 
 
 async def test_reports_at_intervals_follow_the_load() -> None:

@@ -17,6 +17,7 @@ from nasfeat_server.engine.arena import Arena, ArenaLayout
 from nasfeat_server.engine.fake import FakeExecutor
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.imaging.types import ImageLimits
+from nasfeat_server.rpc.answering import Answering
 from nasfeat_server.rpc.authentication import AuthenticationInterceptor
 from nasfeat_server.rpc.catalog import Calls, Catalog, Served
 from nasfeat_server.rpc.convert import identity_message, model_message
@@ -215,4 +216,4 @@ def _servicer(
     served = Served(path=path, description=description, model=model, windows=windows, calls=Calls())
     catalog.arrange({ModelLabel.STABLE: served})
     streams = OpenStreams(limit=limits.max_streams, observer=log)
-    return FeatureServicer(catalog=catalog, limits=limits, observer=log, streams=streams)
+    return FeatureServicer(catalog=catalog, limits=limits, answering=Answering(observer=log), streams=streams)

@@ -8,6 +8,7 @@ from nasfeat_server.app.facades import Parts, services_of
 from nasfeat_server.app.generation import Generation
 from nasfeat_server.app.guard import Guard
 from nasfeat_server.config import Endpoint, ServerConfig
+from nasfeat_server.rpc.answering import Answering
 from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.rpc.control import ServerState
 from nasfeat_server.rpc.load import LoadReports
@@ -114,7 +115,8 @@ class FrontEnd:
     ) -> None:
         reports = LoadReports(load)
         self._streams = OpenStreams(limit=config.limits.max_streams, observer=observer)
-        parts = Parts(catalog=catalog, limits=config.limits, observer=observer, streams=self._streams, state=state)
+        answering = Answering(observer=observer, load=reports)
+        parts = Parts(catalog=catalog, limits=config.limits, answering=answering, streams=self._streams, state=state)
         self._rpc = RpcServer(
             listen=config.listen,
             limits=config.limits,
@@ -128,7 +130,7 @@ class FrontEnd:
             shares_port=shares_port,
         )
         self._servicer = FeatureServicer(
-            catalog=catalog, limits=config.limits, observer=observer, streams=self._streams, load=reports
+            catalog=catalog, limits=config.limits, answering=answering, streams=self._streams
         )
         self.bind = self._rpc.bind
         self.set_serving = self._rpc.set_serving

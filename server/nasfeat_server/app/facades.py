@@ -7,11 +7,11 @@ from typing import Protocol
 from nasfeat_server.config import Facade, RequestLimits
 from nasfeat_server.facades.open_inference import OpenInference
 from nasfeat_server.facades.tfserving import TensorFlowServing
+from nasfeat_server.rpc.answering import Answering
 from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.rpc.control import ServerState
 from nasfeat_server.rpc.open_streams import OpenStreams
 from nasfeat_server.rpc.service import Service
-from nasfeat_server.telemetry.events import Observer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,14 +21,14 @@ class Parts:
     Attributes:
         catalog: the versions of the model.
         limits: what a request may ask for.
-        observer: told of every call.
+        answering: ends every call.
         streams: those that are open.
         state: says what is served, and what is under way.
     """
 
     catalog: Catalog
     limits: RequestLimits
-    observer: Observer
+    answering: Answering
     streams: OpenStreams
     state: Callable[[], ServerState]
 
@@ -41,14 +41,14 @@ def _open_inference(parts: Parts) -> _Made:
     return OpenInference(
         catalog=parts.catalog,
         limits=parts.limits,
-        observer=parts.observer,
+        answering=parts.answering,
         streams=parts.streams,
         state=parts.state,
     )
 
 
 def _tensorflow_serving(parts: Parts) -> _Made:
-    return TensorFlowServing(catalog=parts.catalog, limits=parts.limits, observer=parts.observer, state=parts.state)
+    return TensorFlowServing(catalog=parts.catalog, limits=parts.limits, answering=parts.answering, state=parts.state)
 
 
 _MAKERS: Mapping[Facade, Callable[[Parts], _Made]] = {

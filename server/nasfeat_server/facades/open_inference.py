@@ -13,21 +13,19 @@ import grpc.aio
 
 from nasfeat.inference.v2 import inference_pb2
 from nasfeat_server.config import RequestLimits
-from nasfeat_server.errors import NasfeatError
 from nasfeat_server.facades import open_inference_models as models
 from nasfeat_server.facades.open_inference_receive import Received, receive
 from nasfeat_server.facades.open_inference_requests import Order, check, read, response
 from nasfeat_server.facades.open_inference_stream import METHOD, OVERLOAD, InferStream
 from nasfeat_server.rpc import convert, tenancy, tracing
-from nasfeat_server.rpc.answering import answering
+from nasfeat_server.rpc.answering import Answering
 from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.rpc.control import ServerState
 from nasfeat_server.rpc.frames import FramePath
-from nasfeat_server.rpc.job import FrameJob, error_name
+from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.rpc.open_streams import OpenStreams
 from nasfeat_server.rpc.service import Service
 from nasfeat_server.rpc.unary import answer
-from nasfeat_server.telemetry.events import Observer, Refused
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _Response = inference_pb2.ModelInferResponse
@@ -44,7 +42,7 @@ class OpenInference:
     Args:
         catalog: the versions.
         limits: what a request may ask for.
-        observer: told of every call.
+        answering: ends every call.
         streams: those that are open.
         state: says what is served, and whether it takes work.
     """
@@ -54,13 +52,13 @@ class OpenInference:
         *,
         catalog: Catalog,
         limits: RequestLimits,
-        observer: Observer,
+        answering: Answering,
         streams: OpenStreams,
         state: Callable[[], ServerState],
     ) -> None:
         self._catalog = catalog
         self._limits = limits
-        self._observer = observer
+        self._answering = answering
         self._streams = streams
         self._state = state
 
@@ -92,7 +90,7 @@ class OpenInference:
         """Make the handler of a method that tells and changes nothing."""
 
         async def handle(request: Any, context: _Context) -> Any:
-            async with answering(name, context, self._observer):
+            async with self._answering(name, context):
                 return describe(request)
 
         kind = getattr(inference_pb2, _SERVICE.methods_by_name[name].input_type.name)
@@ -129,7 +127,7 @@ class OpenInference:
 
     async def _model_infer(self, received: Received, context: _Context) -> _Response:
         """Compute the images of a request side by side; one that fails fails the request."""
-        async with answering("ModelInfer", context, self._observer):
+        async with self._answering("ModelInfer", context):
             self._streams.check_running()
             request = received.request
             served = models.choose(self._catalog, request.model_name, request.model_version)
@@ -153,22 +151,18 @@ class OpenInference:
 
     async def _model_stream_infer(self, requests: AsyncIterator[Received], context: _Context) -> None:
         """Answer requests until the client has sent the last."""
-        async with answering(METHOD, context, self._observer):
+        async with self._answering(METHOD, context):
             self._streams.check_running()
             stream = InferStream(
                 choose=functools.partial(models.choose, self._catalog),
                 path_of=_path_of,
                 limits=self._limits,
-                refused=self._refused,
+                refused=functools.partial(self._answering.refused, METHOD),
                 context=context,
             )
             async with tenancy.counted(stream):
                 with self._streams.opened(stream, OVERLOAD):
                     await stream.run(requests)
-
-    def _refused(self, error: NasfeatError) -> None:
-        event = Refused(method=METHOD, reason=error_name(error), message=str(error), traced=tracing.traced())
-        self._observer.observe(event)
 
 
 def _path_of(path: FramePath) -> FramePath:

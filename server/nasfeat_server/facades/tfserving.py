@@ -19,14 +19,13 @@ from nasfeat_server.facades import tfserving_models as models
 from nasfeat_server.facades.tfserving_receive import Received, receive
 from nasfeat_server.facades.tfserving_tensors import Pictures, floats, pictures
 from nasfeat_server.rpc import convert, tenancy, tracing
-from nasfeat_server.rpc.answering import answering
+from nasfeat_server.rpc.answering import Answering
 from nasfeat_server.rpc.catalog import Catalog, Served
 from nasfeat_server.rpc.control import ServerState
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.rpc.outputs import Selection, select
 from nasfeat_server.rpc.service import Service
 from nasfeat_server.rpc.unary import answer, check_count
-from nasfeat_server.telemetry.events import Observer
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -39,16 +38,16 @@ class TensorFlowServing:
     Args:
         catalog: the versions.
         limits: what a request may ask for.
-        observer: told of every call.
+        answering: ends every call.
         state: says what is served, and what is under way.
     """
 
     def __init__(
-        self, *, catalog: Catalog, limits: RequestLimits, observer: Observer, state: Callable[[], ServerState]
+        self, *, catalog: Catalog, limits: RequestLimits, answering: Answering, state: Callable[[], ServerState]
     ) -> None:
         self._catalog = catalog
         self._limits = limits
-        self._observer = observer
+        self._answering = answering
         self._state = state
 
     def services(self) -> tuple[Service, ...]:
@@ -76,7 +75,7 @@ class TensorFlowServing:
     async def predict(self, received: Received, context: _Context) -> serving_pb2.PredictResponse:
         """Compute the outputs of a signature; one image that fails fails the call."""
         request = received.request
-        async with answering("Predict", context, self._observer):
+        async with self._answering("Predict", context):
             served = models.find(self._catalog, request.model_spec, by_share=True)
             signature, default = models.signature_of(request.model_spec, served.description)
             outputs = models.outputs_of(request.output_filter, default, served.description)
@@ -115,7 +114,7 @@ class TensorFlowServing:
         self, request: serving_pb2.GetModelMetadataRequest, context: _Context
     ) -> serving_pb2.GetModelMetadataResponse:
         """Describe the signatures of a version."""
-        async with answering("GetModelMetadata", context, self._observer):
+        async with self._answering("GetModelMetadata", context):
             served = models.find(self._catalog, request.model_spec)
             metadata = models.metadata_of(served, request.metadata_field)
             return serving_pb2.GetModelMetadataResponse(
@@ -126,7 +125,7 @@ class TensorFlowServing:
         self, request: serving_pb2.GetModelStatusRequest, context: _Context
     ) -> serving_pb2.GetModelStatusResponse:
         """Say which versions there are, and in what state each is."""
-        async with answering("GetModelStatus", context, self._observer):
+        async with self._answering("GetModelStatus", context):
             states = models.states_of(self._catalog, self._state(), request.model_spec)
             return serving_pb2.GetModelStatusResponse(model_version_status=states)
 

@@ -1,6 +1,7 @@
 """How busy the server is, told to clients and balancers as ORCA has it (gRFC A51).
 
-A report goes with the end of every call of FeatureService, and to whoever asks OpenRcaService for reports at intervals.
+A report goes with the end of every call that asks something of the model, whichever protocol it is of, and to whoever
+asks OpenRcaService for reports at intervals.
 The messages are declared in protos/nasfeat/v1/load_report.proto: PyPI's xds-protos has them too, and with them
 thousands of files, some of which belong to packages that are installed beside it.
 """

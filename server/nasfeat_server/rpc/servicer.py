@@ -8,14 +8,12 @@ from nasfeat.v1 import feature_service_pb2, feature_service_pb2_grpc
 from nasfeat_server.config import RequestLimits
 from nasfeat_server.errors import InvalidRequestError
 from nasfeat_server.rpc import convert, tenancy, tracing
-from nasfeat_server.rpc.answering import answering
+from nasfeat_server.rpc.answering import Answering
 from nasfeat_server.rpc.catalog import Catalog
-from nasfeat_server.rpc.load import LoadReports
 from nasfeat_server.rpc.open_streams import OpenStreams
 from nasfeat_server.rpc.payload import Received
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
-from nasfeat_server.telemetry.events import Observer
 
 ExtractContext = grpc.aio.ServicerContext[
     feature_service_pb2.ExtractFeaturesRequest, feature_service_pb2.ExtractFeaturesResponse
@@ -35,31 +33,21 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
     Args:
         catalog: the versions.
         limits: what a request may ask for.
-        observer: told of every call.
+        answering: ends every call.
         streams: those that are open.
-        load: told at the end of each; None tells nothing.
     """
 
-    def __init__(
-        self,
-        *,
-        catalog: Catalog,
-        limits: RequestLimits,
-        observer: Observer,
-        streams: OpenStreams,
-        load: LoadReports | None = None,
-    ) -> None:
+    def __init__(self, *, catalog: Catalog, limits: RequestLimits, answering: Answering, streams: OpenStreams) -> None:
         self._catalog = catalog
         self._limits = limits
-        self._observer = observer
+        self._answering = answering
         self._streams = streams
-        self._load = load
 
     async def ExtractFeatures(
         self, request: feature_service_pb2.ExtractFeaturesRequest, context: ExtractContext
     ) -> feature_service_pb2.ExtractFeaturesResponse:
         """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
-        async with answering("ExtractFeatures", context, self._observer, self._load):
+        async with self._answering("ExtractFeatures", context):
             self._streams.check_running()
             served = self._catalog.choose(request.model)
             with served.calls.under_way():
@@ -80,7 +68,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self, request_iterator: AsyncIterator[Received], context: StreamContext
     ) -> None:
         """Grant a stream and answer its frames until the client has sent the last."""
-        async with answering("StreamFeatures", context, self._observer, self._load):
+        async with self._answering("StreamFeatures", context):
             self._streams.check_running()
             # Nothing is sent before the grant, not even metadata: until then a refused stream may be retried.
             options = await _opening(request_iterator)
@@ -105,7 +93,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self, request: feature_service_pb2.GetModelRequest, context: GetModelContext
     ) -> feature_service_pb2.GetModelResponse:
         """Describe the model."""
-        async with answering("GetModel", context, self._observer, self._load):
+        async with self._answering("GetModel", context):
             model = self._catalog.find(request.name).model
             return feature_service_pb2.GetModelResponse(model=model)
 
@@ -114,7 +102,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
     ) -> feature_service_pb2.ListModelsResponse:
         """Describe every version that is served."""
         del request
-        async with answering("ListModels", context, self._observer, self._load):
+        async with self._answering("ListModels", context):
             models = [served.model for served in self._catalog.served]
             return feature_service_pb2.ListModelsResponse(models=models)
 
