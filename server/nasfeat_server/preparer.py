@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from nasfeat_server.engine.artifacts import ArtifactStore, artifact_key
 from nasfeat_server.engine.choice import engine_version, processor
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.interface import Engine, EngineOptions
 from nasfeat_server.engine.precision import features_of, write_reference
 from nasfeat_server.errors import CacheError, ConfigurationError, WeightsError
@@ -192,6 +193,7 @@ class _Recipe:
             cores=(),
             batch_buckets=(1,),
             artifact=str(plain),
+            threads=usable_cores().threads,
         )
         reference: Engine = self.module.create(options)
         reference.load()

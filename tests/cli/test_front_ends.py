@@ -1,6 +1,5 @@
 """--front-ends: how many there are, and what cannot be had with several."""
 
-import os
 from typing import Any
 
 import pytest
@@ -23,11 +22,10 @@ from nasfeat_server.errors import InvalidSettingsError
     ],
 )
 def test_auto_takes_one_for_each_gpu_as_far_as_there_are_cores(
-    monkeypatch: pytest.MonkeyPatch, devices: tuple[str, ...], cores: int, wanted: int
+    devices: tuple[str, ...], cores: int, wanted: int
 ) -> None:
     """Two cores for each; processors need theirs to compute."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-    assert build._front_ends("auto", devices) == wanted
+    assert build._front_ends("auto", devices, cores) == wanted
 
 
 def test_a_port_of_roots_is_refused_with_several_and_another_user() -> None:

@@ -101,6 +101,13 @@ def test_description_is_of_what_was_loaded(engine: str) -> None:
     assert not engine_of(options_of(engine, "random:0", spec)).load().trained
 
 
+def test_no_more_threads_compute_than_there_is_time_for() -> None:
+    """OpenVINO's are those of the options, where these are fewer than the cores."""
+    made = engine_of(options_of("openvino", *tiny("tiny_cifar"), threads=1))
+    made.load()
+    assert {one._model.get_property("INFERENCE_NUM_THREADS") for one in made._vectors.values()} == {1}
+
+
 def test_what_cannot_be_prepared_is_a_configuration_error() -> None:
     """Wrong weights are refused in the words of the network package, before a replica sees them."""
     with pytest.raises(WeightsError, match="does not hold nasnet_cifar"):

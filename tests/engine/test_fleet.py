@@ -7,6 +7,7 @@ import pytest
 from eventlog import EventLog
 from nasfeat_server.engine import restarts
 from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.devices import Placement, place
 from nasfeat_server.engine.fleet import Fleet
 from nasfeat_server.engine.interface import EngineOptions, Executor
@@ -41,7 +42,7 @@ async def test_a_device_whose_replicas_do_nothing_but_die_is_left_alone(
     arena = Arena.create(ArenaLayout(slots=2, image_height=32, image_width=32, result_bytes=8192))
     log, counts = EventLog(), list[int]()
     model = Located(source="random:0", location="random:0", spec=VARIANTS["cifar"], labels=(), trained=False)
-    placements = place(["cpu:0"])
+    placements = place(["cpu:0"], usable_cores())
     options = EngineOptions(
         engine="fake", model=model, run_module_graph=False, cores=placements[0].cores, batch_buckets=(1,)
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.devices import Placement, place
 from nasfeat_server.engine.engines.fake import FAILING_PIXEL, HANGING_PIXEL, KILLING_PIXEL
 from nasfeat_server.engine.fake import fingerprint
@@ -25,7 +26,7 @@ _LAYOUT = ArenaLayout(slots=8, image_height=32, image_width=32, result_bytes=819
 def _make(
     arena: Arena, *, weights: str = "random:0", engine: str = "fake", hang_s: float = 60.0, start_limit_s: float = 60.0
 ) -> Replica:
-    placement: Placement = place(["cpu:0"])[0]
+    placement: Placement = place(["cpu:0"], usable_cores())[0]
     model = Located(source=weights, location=weights[:100], spec=VARIANTS["cifar"], labels=(), trained=False)
     options = EngineOptions(
         engine=engine, model=model, run_module_graph=False, cores=placement.cores, batch_buckets=(1, 2, 4)

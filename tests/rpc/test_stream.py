@@ -1,7 +1,6 @@
 """StreamFeatures over a real server: order, errors in band, windows, ends of every kind."""
 
 import contextlib
-import os
 import threading
 from collections.abc import AsyncIterator, Iterable
 
@@ -13,6 +12,7 @@ import pytest
 from nasfeat.v1 import feature_pb2, feature_service_pb2, image_pb2
 from nasfeat_server.app import App
 from nasfeat_server.config import RequestLimits
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.engines.fake import FAILING_PIXEL
 from nasfeat_server.rpc import decoding
 from serving import connected, frame, metric, next_result, opening, pixels, running, until
@@ -146,7 +146,7 @@ async def test_frames_that_wait_to_be_decoded_are_few_however_many_are_sent(monk
         gate.wait()
 
     monkeypatch.setattr(decoding, "decode_into", slow)
-    allowed = 2 * len(os.sched_getaffinity(0)) + 1
+    allowed = 2 * usable_cores().count + 1
     async with running() as app, connected(app) as stub:
         call = stub.StreamFeatures()
         await call.write(opening())

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from nasfeat_server.config import ServerConfig
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.telemetry.load import LoadMeter, Room
 from nasfeat_server.telemetry.prometheus import PrometheusObserver
@@ -38,4 +39,6 @@ def load_meter(
             devices_up=sum(map(is_warm, config.devices)),
         )
 
-    return LoadMeter(frames=metrics.frames, busy_s=metrics.busy_s, room=room, cpu_clock=cpu_clock)
+    return LoadMeter(
+        frames=metrics.frames, busy_s=metrics.busy_s, room=room, cores=usable_cores().seconds, cpu_clock=cpu_clock
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.arena import Arena
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.devices import Placement, place
 from nasfeat_server.engine.interface import EngineOptions, SupervisedExecutor
 from nasfeat_server.engine.replica import Replica
@@ -40,7 +41,7 @@ class Site:
         """Give each replica its place; on a cluster, its name alone."""
         if self.config.executor == RAY:
             return tuple(Placement(device=device, cores=()) for device in self.config.devices)
-        return place(self.config.devices)
+        return place(self.config.devices, usable_cores())
 
     @property
     def enough(self) -> int:
@@ -61,7 +62,7 @@ class Site:
         if self.cluster is None:
             return lambda placement: Replica(
                 placement=placement,
-                options=dataclasses.replace(loading, cores=placement.cores),
+                options=dataclasses.replace(loading, cores=placement.cores, threads=placement.threads),
                 arena=arena,
                 hang_s=config.hang_s,
                 start_limit_s=config.start_limit_s,

@@ -20,6 +20,7 @@ from nasfeat_server.app.tracing import FLUSH_S, check_installed, tracing_of
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.app.web import Web
 from nasfeat_server.config import Endpoint, ServerConfig
+from nasfeat_server.engine.cores import Cores, usable_cores
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.imaging.framing import Framing
 from nasfeat_server.rpc.catalog import Catalog
@@ -69,6 +70,7 @@ class App:
             ConfigurationError: the server cannot start as it was told to.
         """
         config = self.config
+        _tell_limit(usable_cores())
         Site(config=config).placements()
         Framing.parse(config.crop)
         async with contextlib.AsyncExitStack() as stack:
@@ -166,6 +168,16 @@ class App:
         async with asyncio.TaskGroup() as ending:
             for end in (edge.stop, self._web.desk.close):
                 ending.create_task(end(self.config.grace_s))
+
+
+def _tell_limit(cores: Cores) -> None:
+    if cores.limited:
+        _log.info(
+            "the cgroup allows the processor time of %g of %d cores: threads are as for %d",
+            cores.quota,
+            len(cores.numbers),
+            cores.count,
+        )
 
 
 async def _report_health(changed: asyncio.Event, models: Models, edge: Edge) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from cachetools import LRUCache
 
 from nasfeat_server.app.replicas import Site
 from nasfeat_server.config import ServerConfig
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.interface import ModelDescription
 from nasfeat_server.imaging.decode import preprocessing_digest
 from nasfeat_server.imaging.digest import digest_key
@@ -57,8 +57,8 @@ class Common:
 def common(
     *, cache_bytes: int, observer: Observer, site: Site, on_change: Callable[[], None], share: int = 1
 ) -> Iterator[Common]:
-    """Make it for the process that has one `share`-th of the machine's cores."""
-    cores = max(1, len(os.sched_getaffinity(0)) // share)
+    """Make it for the process that has one `share`-th of the server's cores."""
+    cores = max(1, usable_cores().count // share)
     with ThreadPoolExecutor(cores, thread_name_prefix="decode") as decoders:
         yield Common(
             decoders=decoders,

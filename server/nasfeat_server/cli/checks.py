@@ -10,6 +10,7 @@ from nasfeat_server.app.tracing import check_installed
 from nasfeat_server.cli.settings.build import OPTION_OF_FIELD
 from nasfeat_server.config import Endpoint, ServerConfig
 from nasfeat_server.engine.choice import choose_engine
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.devices import available_devices, place
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.imaging.framing import Framing
@@ -29,7 +30,7 @@ def _devices(config: ServerConfig) -> Iterator[str]:
         # Which devices a cluster has, it says when the server starts.
         yield from _refusal("--executor", check_ray)
         return
-    yield from _refusal("--devices", lambda: place(config.devices))
+    yield from _refusal("--devices", lambda: place(config.devices, usable_cores()))
     there = available_devices()
     for device in config.devices:
         if device.startswith("gpu:") and device not in there:

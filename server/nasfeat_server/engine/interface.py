@@ -31,6 +31,7 @@ class EngineOptions:
         precision_floor: the mean cosine to fp32's feature vectors that another precision must reach.
         artifact: the directory of what was prepared for this engine; None where nothing is.
         xla: let TensorFlow compile its graph with XLA.
+        threads: how many compute; 0 for one on each of `cores`.
     """
 
     engine: str
@@ -42,6 +43,12 @@ class EngineOptions:
     precision_floor: float = 0.0
     artifact: str | None = None
     xla: bool = False
+    threads: int = 0
+
+    @property
+    def thread_count(self) -> int:
+        """How many threads compute; 0 leaves the choice to the framework."""
+        return self.threads or len(self.cores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.choice import FAKE, choose_engine
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.interface import EngineOptions
 from nasfeat_server.engine.scratch import temporary_place
 from nasfeat_server.errors import ConfigurationError
@@ -43,7 +44,7 @@ async def prepare_model(config: ServerConfig, scratch: Path | None = None) -> En
         scratch: where that goes if the cache cannot be written to; it must last as long as what is prepared is used.
 
     Returns:
-        What every replica loads; which cores it may use is up to its placement.
+        What every replica loads, with the threads of one that is alone; its cores are up to its placement.
 
     Raises:
         ConfigurationError: the engine is not installed, or the weights cannot be had or not be prepared.
@@ -66,6 +67,7 @@ async def prepare_model(config: ServerConfig, scratch: Path | None = None) -> En
         artifact=artifact,
         cores=(),
         batch_buckets=config.batch_buckets,
+        threads=usable_cores().threads,
     )
 
 

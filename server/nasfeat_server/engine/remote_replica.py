@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasfeat_server.engine.claims import CoreClaims, pin
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.hold import Hold
 from nasfeat_server.engine.interface import Engine, EngineOptions, Outputs, OverlappingEngine, Results
 from nasfeat_server.engine.loading import Loaded, all_wanted, begin, loading
@@ -120,7 +121,7 @@ class RemoteReplica:
         pin(claimed)
         if options.artifact:
             self._holding.enter_context(Hold(options.artifact))
-        steps = loading(dataclasses.replace(options, cores=claimed))
+        steps = loading(dataclasses.replace(options, cores=claimed, threads=0 if claimed else usable_cores().threads))
         while True:
             try:
                 yield {"progress": next(steps)}

@@ -5,6 +5,7 @@ import dataclasses
 
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.arena import Arena, ArenaLayout
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.devices import place
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription
 from nasfeat_server.engine.preparing import prepare_model, scratch
@@ -23,12 +24,12 @@ async def validate(config: ServerConfig) -> ModelDescription:
 
 
 async def _described(config: ServerConfig, options: EngineOptions) -> ModelDescription:
-    placement = place(config.devices)[0]
+    placement = place(config.devices, usable_cores())[0]
     spec = options.model.spec
     layout = ArenaLayout(slots=1, image_height=spec.image_size, image_width=spec.image_size, result_bytes=1)
     replica = Replica(
         placement=placement,
-        options=dataclasses.replace(options, cores=placement.cores),
+        options=dataclasses.replace(options, cores=placement.cores, threads=placement.threads),
         arena=Arena.create(layout),
         hang_s=config.hang_s,
         start_limit_s=config.start_limit_s,

@@ -1,6 +1,5 @@
 """How busy the server is now: the difference of two looks at what is counted anyway."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -44,7 +43,7 @@ class Load:
 
     Attributes:
         utilization: the share of its capacity that is in use; above 1 it has more than it can do.
-        cpu: the share of the machine's processor time that the processes took that take calls, 0 to 1.
+        cpu: the share of the server's processor time that the processes took that take calls, 0 to 1.
         devices: the share of their time that its devices computed, 0 to 1.
         frames_per_s: images answered with features.
         failures_per_s: images that it failed on, refused for want of room, or could not have in time.
@@ -75,9 +74,9 @@ class LoadMeter:
         frames: what was counted of images.
         busy_s: seconds that all devices together have computed.
         room: what is bounded, now.
+        cores: processor seconds a second that the server may use.
         clock: the monotonic one.
         cpu_clock: processor seconds of the processes that take calls.
-        cores: those that it may use.
     """
 
     def __init__(
@@ -86,16 +85,16 @@ class LoadMeter:
         frames: Callable[[], FrameFigures],
         busy_s: Callable[[], float],
         room: Callable[[], Room],
+        cores: float,
         clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = time.process_time,
-        cores: int | None = None,
     ) -> None:
         self._frames = frames
         self._busy_s = busy_s
         self._room = room
         self._clock = clock
         self._cpu_clock = cpu_clock
-        self._cores = cores or len(os.sched_getaffinity(0))
+        self._cores = cores
         self._looks = deque((self._look(),), maxlen=_KEPT)
         self._load: Load | None = None
 

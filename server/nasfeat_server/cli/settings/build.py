@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from nasfeat_server.config import (
     TracingConfig,
 )
 from nasfeat_server.config.facades import facades_of
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.errors import InvalidSettingsError
 
 _MIB = 2**20
@@ -58,7 +58,7 @@ def server_config(
     wrong: list[tuple[str, str]] = []
     ray = _made(wrong, functools.partial(RayConfig, **_ray(options))) or RayConfig()
     names, kind = _devices(devices, options, ray)
-    options["front_ends"] = _front_ends(options["front_ends"], names)
+    options["front_ends"] = _front_ends(options["front_ends"], names, usable_cores().count)
     size = max_batch or _LARGEST_BATCH.get(kind, 4)
     security = _made(wrong, functools.partial(SecurityConfig, **_security(options))) or SecurityConfig()
     tracing = _made(wrong, functools.partial(TracingConfig, **_tracing(options))) or TracingConfig()
@@ -88,12 +88,12 @@ def server_config(
     return config
 
 
-def _front_ends(wanted: int | str, devices: Sequence[str]) -> int:
+def _front_ends(wanted: int | str, devices: Sequence[str], cores: int) -> int:
     """Of "auto", make one for each GPU, as far as there are two cores for each; processors compute on the cores."""
     if isinstance(wanted, int):
         return wanted
     gpus = sum(device.startswith("gpu:") for device in devices)
-    return max(1, min(gpus, len(os.sched_getaffinity(0)) // 2))
+    return max(1, min(gpus, cores // 2))
 
 
 def _made(wrong: list[tuple[str, str]], make: Callable[[], _Part]) -> _Part | None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino
 
+from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.engines.parts import VECTORS, black_images, describe, read_description
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, Results
 from nasfeat_server.errors import ConfigurationError
@@ -107,7 +108,7 @@ def _quantized(model: Any, images: npt.NDArray[np.uint8]) -> Any:
 def _save(model: Any, precision: str, buckets: Sequence[int], directory: Path) -> None:
     openvino.save_model(model, directory / _MODEL, compress_to_fp16=False)
     names = {name for output in model.outputs for name in output.names} & VECTORS
-    settings = _settings(precision, cores=0)
+    settings = _settings(precision, threads=usable_cores().threads)
     sizes = _worth_while(buckets, lambda size: _compile(directory, tuple(sorted(names)), size, settings))
     (directory / _SIZES).write_text(json.dumps(sizes))
     if precision == "int8":
@@ -195,11 +196,11 @@ class OpenVinoEngine:
         blob = _directory(self._options) / _BLOB.format(size)
         if not blob.exists():
             return None
-        settings = _settings(self._options.precision, cores=len(self._options.cores))
+        settings = _settings(self._options.precision, threads=self._options.thread_count)
         return _Compiled(openvino.Core().import_model(blob.read_bytes(), "CPU", settings), size)
 
     def _compile(self, outputs: Outputs, size: int) -> _Compiled:
-        settings = _settings(self._options.precision, cores=len(self._options.cores))
+        settings = _settings(self._options.precision, threads=self._options.thread_count)
         return _compile(_directory(self._options), outputs, size, settings)
 
 
@@ -226,14 +227,14 @@ def _directory(options: EngineOptions) -> Path:
     return Path(options.artifact)
 
 
-def _settings(precision: str, *, cores: int) -> dict[str, Any]:
+def _settings(precision: str, *, threads: int) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         # Told, since on processors that have bfloat16 the plugin would round to it.
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
     }
-    if cores:
+    if threads:
         # The process is pinned already; threads pinned one by one would not respect that.
-        settings |= {"INFERENCE_NUM_THREADS": cores, "ENABLE_CPU_PINNING": False}
+        settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     return settings

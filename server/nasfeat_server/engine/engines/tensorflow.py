@@ -120,9 +120,9 @@ def create(options: EngineOptions) -> TensorFlowEngine:
 
 
 def _configure(options: EngineOptions) -> None:
-    if options.cores:
-        tf.config.threading.set_intra_op_parallelism_threads(len(options.cores))
-        tf.config.threading.set_inter_op_parallelism_threads(len(options.cores))
+    if count := options.thread_count:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, enable=True)
     # The description promises fp32; TensorFlow would round a GPU's products to TF32.
