@@ -2,21 +2,15 @@
 
 import asyncio
 import os
-import re
 import signal
 from collections.abc import AsyncIterator
 
-import numpy as np
-import psutil
 import pytest
 import pytest_asyncio
 
-from nasfeat_client import AsyncFeatureClient
-from nasfeat_server.config import Endpoint
-from nasfeat_server.engine.fake import fingerprint
 from programs import RunningServer, server
 from ray_nodes import Nodes, ray_nodes
-from web import ask
+from ray_served import reach, samples, stream, total
 
 _NODES = 3
 _STREAMS = 4
@@ -41,52 +35,14 @@ async def served(nodes: Nodes) -> AsyncIterator[RunningServer]:
         yield running
 
 
-async def _samples(server: RunningServer, name: str) -> dict[str, float]:
-    text = (await ask(Endpoint.parse(server.metrics), "/metrics")).body.decode()
-    return {labels: float(value) for labels, value in re.findall(rf"^{name}{{(.*)}} (\S+)$", text, re.MULTILINE)}
-
-
-async def _total(server: RunningServer, name: str, label: str = "") -> float:
-    return sum(value for labels, value in (await _samples(server, name)).items() if label in labels)
-
-
-async def _reach(server: RunningServer, name: str, value: float, label: str = "") -> None:
-    """Ask until it is so: what happens in other processes sets no event here."""
-    while await _total(server, name, label) < value:  # noqa: ASYNC110
-        await asyncio.sleep(0.1)
-
-
-async def _stream(server: RunningServer, frames: int, seed: int) -> None:
-    """Send frames that all differ, and hold every vector against its image: none lost, doubled or exchanged."""
-    images = np.random.default_rng(seed).integers(0, 250, (frames, 32, 32, 3), np.uint8)
-    expected = fingerprint(images, 768)
-    async with AsyncFeatureClient(server.listening) as client:
-        results = [result async for result in client.stream(iter(images))]
-    assert [result.frame_id for result in results] == list(range(frames))
-    for result, vector in zip(results, expected, strict=True):
-        result.raise_for_error()
-        assert np.array_equal(result.vector, vector)
-
-
 async def _streams(server: RunningServer, frames: int) -> None:
-    await asyncio.gather(*(_stream(server, frames, seed) for seed in range(_STREAMS)))
-
-
-def _actors(nodes: Nodes) -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process(nodes.process.pid).children(recursive=True):
-        try:
-            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::_Actor"):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    await asyncio.gather(*(stream(server, frames, seed) for seed in range(_STREAMS)))
 
 
 async def test_every_node_has_its_replica_and_its_share(served: RunningServer) -> None:
     """All three compute, and no one of them much more than the others: so three do three times as much as one."""
     await _streams(served, 100)
-    images = await _samples(served, "nasfeat_batch_size_sum")
+    images = await samples(served, "nasfeat_batch_size_sum")
     assert sum(images.values()) == 100 * _STREAMS
     assert len(images) == _NODES
     assert all(share / sum(images.values()) > 0.2 for share in images.values()), images
@@ -94,37 +50,37 @@ async def test_every_node_has_its_replica_and_its_share(served: RunningServer) -
 
 async def test_no_frame_is_lost_with_a_node_nor_with_another_raylet(nodes: Nodes, served: RunningServer) -> None:
     """One node is removed under four streams, another one's raylet killed by SIGKILL; new nodes get new replicas."""
-    before = await _total(served, "nasfeat_batch_size_sum")
+    before = await total(served, "nasfeat_batch_size_sum")
     streaming = asyncio.gather(_streams(served, 250))
-    await _reach(served, "nasfeat_batch_size_sum", before + 100)
+    await reach(served, "nasfeat_batch_size_sum", before + 100)
     await nodes.tell("remove")
-    await _reach(served, "nasfeat_replica_restarts_total", 1)
+    await reach(served, "nasfeat_replica_restarts_total", 1)
     await nodes.tell("kill")
-    await _reach(served, "nasfeat_replica_restarts_total", 2)
-    assert await _total(served, "nasfeat_replica_up") == 1
+    await reach(served, "nasfeat_replica_restarts_total", 2)
+    assert await total(served, "nasfeat_replica_up") == 1
     await streaming
     for _ in range(2):
         await nodes.tell("add")
-    await _reach(served, "nasfeat_replica_up", _NODES)
+    await reach(served, "nasfeat_replica_up", _NODES)
     await _streams(served, 25)
-    assert await _total(served, "nasfeat_replica_restarts_total", 'cause="node_lost"') == 2
-    assert await _total(served, "nasfeat_frames_total", 'outcome="error"') == 0
+    assert await total(served, "nasfeat_replica_restarts_total", 'cause="node_lost"') == 2
+    assert await total(served, "nasfeat_frames_total", 'outcome="error"') == 0
 
 
 async def test_a_killed_actor_is_replaced_and_not_noticed(nodes: Nodes, served: RunningServer) -> None:
     """Kill -9 of one of three under four streams: every frame is answered, and the next actor takes its place."""
-    before = await _total(served, "nasfeat_batch_size_sum")
+    before = await total(served, "nasfeat_batch_size_sum")
     streaming = asyncio.gather(_streams(served, 50))
-    await _reach(served, "nasfeat_batch_size_sum", before + 40)
-    _actors(nodes)[0].kill()
+    await reach(served, "nasfeat_batch_size_sum", before + 40)
+    nodes.actors()[0].kill()
     await streaming
-    await _reach(served, "nasfeat_replica_restarts_total", 1, 'cause="killed"')
-    await _reach(served, "nasfeat_replica_up", _NODES)
+    await reach(served, "nasfeat_replica_restarts_total", 1, 'cause="killed"')
+    await reach(served, "nasfeat_replica_up", _NODES)
 
 
 async def test_actors_end_with_a_killed_server(nodes: Nodes, served: RunningServer) -> None:
     """Kill -9 of the server, which can say nothing to anybody: its actors give back what they had."""
-    assert len(_actors(nodes)) == _NODES
+    assert len(nodes.actors()) == _NODES
     os.kill(served.process.pid, signal.SIGKILL)
-    while _actors(nodes):  # noqa: ASYNC110 - other processes set no event here
+    while nodes.actors():  # noqa: ASYNC110 - other processes set no event here
         await asyncio.sleep(0.1)

@@ -10,18 +10,21 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-_STORE_BYTES = 80 * 2**20
+import psutil
+
+STORE_BYTES = 80 * 2**20
 # A node that is lost is found out within two seconds; by default it takes Ray fifteen and more.
-_SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 
 
 def main() -> None:
     """Run a head without CPUs and as many nodes of one CPU each as the first argument says."""
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 2 * _STORE_BYTES, "_system_config": _SOON}
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 2 * STORE_BYTES, "_system_config": SOON}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         nodes = [_add(cluster) for _ in range(int(sys.argv[1]))]
@@ -45,7 +48,7 @@ def main() -> None:
 
 
 def _add(cluster: Any) -> Any:
-    return cluster.add_node(num_cpus=1, object_store_memory=_STORE_BYTES, wait=False)
+    return cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES, wait=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +68,40 @@ class Nodes:
             if not line:
                 raise AssertionError("the cluster has ended")
 
+    def actors(self) -> list[psutil.Process]:
+        """Give the processes of the server's replicas."""
+        return self._processes("ray::_Actor")
+
+    @property
+    def count(self) -> int:
+        """How many nodes there are beside the head."""
+        return len(self._processes("raylet")) - 1
+
+    def _processes(self, name: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                # A process that has ended has no command line.
+                if process.cmdline()[:1] and Path(process.cmdline()[0]).name.startswith(name):
+                    found.append(process)
+        return found
+
 
 @contextlib.asynccontextmanager
 async def ray_nodes(count: int) -> AsyncIterator[Nodes]:
     """Run a cluster of a head and `count` nodes until the context ends."""
+    async with running_cluster(__file__, count) as nodes:
+        yield nodes
+
+
+@contextlib.asynccontextmanager
+async def running_cluster(program: str, count: int) -> AsyncIterator[Nodes]:
+    """Run a program that is a cluster, with `count` as its argument, until the context ends."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
         "ignore",
-        __file__,
+        program,
         str(count),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
