@@ -191,6 +191,24 @@ async def test_the_batch_that_waited_beside_the_fatal_one_is_not_blamed(bench: _
             await work.done
 
 
+async def test_an_outage_of_several_replicas_ends_with_the_first_that_comes_back(bench: _Bench) -> None:
+    """Both are lost under their batches before either is gone; what is waited for afterwards is not given up."""
+    lost = [bench.executor(f"fake:{number}") for number in range(2)]
+    for executor in lost:
+        executor.failures.append(ReplicaLostError("gone", started=False))
+    async with _serving(bench, *lost):
+        work = await bench.submit(1)
+        await _settle()
+    slow = bench.executor("fake:2")
+    slow.gate.clear()
+    async with _serving(bench, slow):
+        # Timers that were set before have run then.
+        await asyncio.sleep(_OUTAGE_S)
+        bench.dispatcher.check_up()
+        slow.gate.set()
+        await work.done
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3, 4])
 async def test_a_batch_taken_in_the_moment_of_a_death_is_not_lost(bench: _Bench, turns: int) -> None:
     """Serving is cancelled because the replica died, in any turn after it took a batch: another replica runs it."""

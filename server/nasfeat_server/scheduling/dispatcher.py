@@ -153,7 +153,7 @@ class Dispatcher:
             work.abandoned = True
 
     def close(self) -> None:
-        """Wait for no replica any more; all that was submitted is settled."""
+        """Wait for no replica any more."""
         if self._outage:
             self._outage.cancel()
 
@@ -174,13 +174,13 @@ class Dispatcher:
         self._queue.seats.sit_down(seat)
         self._announce_limit(seat)
         self._given_up = False
-        if self._outage:
-            self._outage.cancel()
-            self._outage = None
+        self.close()
 
     def _left(self, seat: Seat) -> None:
         self._queue.seats.leave(seat)
         if not self._queue.seats:
+            # Several may have been lost before the first one leaves.
+            self.close()
             self._outage = asyncio.get_running_loop().call_later(self._outage_s, self._give_up)
 
     def _give_up(self) -> None:
