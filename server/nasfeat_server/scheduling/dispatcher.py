@@ -18,6 +18,7 @@ from nasfeat_server.errors import (
 )
 from nasfeat_server.scheduling import admission, limits, policy
 from nasfeat_server.scheduling.queue import FairQueue
+from nasfeat_server.scheduling.scaling import Look
 from nasfeat_server.scheduling.seat import Batch, Seat
 from nasfeat_server.scheduling.slots import SlotPool
 from nasfeat_server.scheduling.work import Execution, Work
@@ -57,6 +58,10 @@ class Dispatcher:
     def depth(self) -> int:
         """Images that wait for a replica."""
         return self._queue.depth
+
+    def look(self) -> Look:
+        """Say what there is to do now, and who does it."""
+        return self._queue.look()
 
     def open_lane(self, weight: float, *, live: bool = False) -> int:
         """Add a stream with its share of the devices; returns its number for `submit`.
@@ -194,14 +199,12 @@ class Dispatcher:
 
     async def _run(self, seat: Seat, batch: Batch) -> None:
         self._announce_limit(seat)
-        limit = seat.limit.size
-        for work in batch.works:
+        limit, works = seat.limit.size, batch.works
+        for work in works:
             if work.begun:
                 work.begun()
         try:
-            busy_s = await seat.executor.run(
-                [work.slot for work in batch.works], [work.outputs for work in batch.works]
-            )
+            busy_s = await seat.executor.run([work.slot for work in works], [work.outputs for work in works])
         except ReplicaLostError as error:
             self._queue.lose(seat)
             self._retry(batch, error)
@@ -257,7 +260,7 @@ class Dispatcher:
         if not error.started:
             self._queue.give_back(again)
         elif all(policy.may_retry_in_company(work.attempts) for work in again):
-            self._give_back_together(again)
+            self._queue.give_back_together(again)
         else:
             for work in again:
                 self._queue.give_back_together((work,))
@@ -269,7 +272,7 @@ class Dispatcher:
             return
         works = iter(self._still_wanted(batch))
         for size in policy.divided(len(batch.works), len(batch.works), self._buckets):
-            self._give_back_together(tuple(itertools.islice(works, size)))
+            self._queue.give_back_together(tuple(itertools.islice(works, size)))
 
     def _still_wanted(self, batch: Batch) -> list[Work]:
         """Give the works of a batch that somebody waits for, and free what the others hold."""
@@ -280,10 +283,6 @@ class Dispatcher:
             else:
                 wanted.append(work)
         return wanted
-
-    def _give_back_together(self, works: Sequence[Work]) -> None:
-        if works:
-            self._queue.give_back_together(works)
 
     def _expired(self, work: Work) -> None:
         waited_s = time.monotonic() - work.queued_at

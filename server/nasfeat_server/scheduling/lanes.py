@@ -49,11 +49,13 @@ class Lanes(Generic[_T]):
     Attributes:
         depth: frames that wait.
         live_depth: those of them that grow stale.
+        live_lanes: streams whose frames do.
     """
 
     def __init__(self) -> None:
         self.depth = 0
         self.live_depth = 0
+        self.live_lanes = 0
         self._lanes: dict[int, _Lane[_T]] = {}
         # The lanes that wait, in the order of their turns, with a mark where the round ends. A lane that begins to wait
         # and has had no turn in this round goes before them, after DRR++ (MacGregor and Shi, 2000): a stream that sends
@@ -76,11 +78,16 @@ class Lanes(Generic[_T]):
         """
         number = next(self._numbers)
         self._lanes[number] = _Lane(weight, live=live)
+        self.live_lanes += live
         return number
 
     def close(self, lane: int) -> None:
         """Forget a stream that has no frames waiting."""
-        del self._lanes[lane]
+        self.live_lanes -= self._lanes.pop(lane).live
+
+    def is_live(self, lane: int) -> bool:
+        """Tell whether the frames of `lane` grow stale."""
+        return self._lanes[lane].live
 
     def waiting_in(self, lane: int) -> int:
         """Count the frames that wait in `lane`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from nasfeat_server.scheduling import limits, policy
 from nasfeat_server.scheduling.lanes import Lanes
+from nasfeat_server.scheduling.scaling import Look
 from nasfeat_server.scheduling.seat import Batch, Seat
 from nasfeat_server.scheduling.seats import Seats
 from nasfeat_server.scheduling.work import Work
@@ -41,14 +42,30 @@ class FairQueue:
         self._returned: deque[Work] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._wake: asyncio.TimerHandle | None = None
+        self._pushed = self._pushed_live = 0
 
     @property
     def depth(self) -> int:
         """Frames that wait for a replica."""
         return self.lanes.depth + len(self._returned) + sum(map(len, self._together))
 
+    def look(self) -> Look:
+        """Say what there is to do now, and who does it."""
+        seats, streams = self.seats, self.lanes.live_lanes
+        return Look(
+            at=self._clock(),
+            submitted=self._pushed,
+            live=self._pushed_live,
+            waiting=self.depth,
+            replicas=seats.count,
+            rate=seats.rate,
+            live_rate=seats.rate_in(policy.largest_bucket(streams, self._buckets)) if streams else seats.rate,
+        )
+
     def push(self, work: Work) -> None:
         """Let `work` wait in its lane."""
+        self._pushed += 1
+        self._pushed_live += self.lanes.is_live(work.lane)
         self.lanes.push(work)
         self._match()
         self._set_alarm()
@@ -58,8 +75,9 @@ class FairQueue:
         self._returned.extend(works)
 
     def give_back_together(self, works: Sequence[Work]) -> None:
-        """Let `works` wait before all others, to run as one batch and with no other frame."""
-        self._together.append(tuple(works))
+        """Let `works`, if there are any, wait before all others, to run as one batch and with no other frame."""
+        if works:
+            self._together.append(tuple(works))
 
     def remove(self, work: Work) -> bool:
         """Take `work` out; False if it does not wait here."""

@@ -40,9 +40,19 @@ class Seats:
         return bool(self._seats)
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._seats)
+
+    @property
     def rate(self) -> float:
         """Frames a second of all of them in full batches; infinite as long as nothing is known of one."""
         return math.inf if self._unknown else max(0.0, self._rate)
+
+    def rate_in(self, size: int) -> float:
+        """Give the frames a second of all of them in batches of `size`, or of as many as they take."""
+        batches = [(taken := min(size, seat.limit.size), seat.latency.model.predict_s(taken)) for seat in self._seats]
+        return sum(taken / seconds if seconds else math.inf for taken, seconds in batches)
 
     def sit_down(self, seat: Seat) -> None:
         """Let a replica take part that has nothing to do yet."""
