@@ -47,8 +47,8 @@ async def test_a_device_whose_replicas_do_nothing_but_die_is_left_alone(
         engine="fake", model=model, run_module_graph=False, cores=placements[0].cores, batch_buckets=(1,)
     )
 
-    async def serve(_: Executor) -> None:
-        await asyncio.Event().wait()
+    async def serve(_: Executor, leave: asyncio.Event) -> None:
+        await leave.wait()
 
     fleet = Fleet(
         placements=placements,
@@ -80,8 +80,8 @@ async def test_a_fleet_may_be_ready_before_its_last_replica() -> None:
                 await asyncio.Event().wait()
             return await super().start()
 
-    async def serve(_: Executor) -> None:
-        await asyncio.Event().wait()
+    async def serve(_: Executor, leave: asyncio.Event) -> None:
+        await leave.wait()
 
     fleet = Fleet(
         placements=[Placement(device=device, cores=()) for device in ("cpu:0", "cpu:1")],

@@ -227,6 +227,40 @@ async def test_a_batch_taken_in_the_moment_of_a_death_is_not_lost(bench: _Bench,
     assert bench.slots.in_use == 0
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_replica_that_is_sent_away_finishes_what_it_has(bench: _Bench, turns: int) -> None:
+    """In any turn after it was given a batch, or before: each image is answered once, and new ones go elsewhere."""
+    leaving, leave = bench.executor(), asyncio.Event()
+    leaving.gate.clear()
+    serving = asyncio.ensure_future(bench.dispatcher.serve(leaving, leave))
+    await _settle()
+    works = [await bench.submit(value) for value in range(6)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    leave.set()
+    await _settle()
+    assert bench.dispatcher.look().replicas == 0
+    async with _serving(bench, bench.executor("fake:1")):
+        works.append(await bench.submit(6))
+        assert (await works[-1].done).device == "fake:1"
+        assert not serving.done()
+        leaving.gate.set()
+        executions = [await work.done for work in works]
+        await serving
+    assert [execution.results for execution in executions] == [_expected(value) for value in range(7)]
+    assert [execution.device for execution in executions].count("fake:0") == sum(map(len, leaving.batches)) > 0
+    assert bench.slots.in_use == 0
+
+
+async def test_an_idle_replica_that_is_sent_away_goes_at_once(bench: _Bench) -> None:
+    """It waits for a batch, and is given none any more."""
+    leave = asyncio.Event()
+    serving = asyncio.ensure_future(bench.dispatcher.serve(bench.executor(), leave))
+    await _settle()
+    leave.set()
+    await serving
+
+
 async def test_an_image_that_the_engine_refuses_fails_alone(bench: _Bench) -> None:
     """When a batch fails on a living replica, its halves run by themselves; what was sound succeeds."""
     executor = bench.executor()

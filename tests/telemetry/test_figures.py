@@ -28,6 +28,7 @@ def observer() -> PrometheusObserver:
     made.watch(
         devices=("cpu:0", "gpu:1"),
         is_warm=lambda device: device == "gpu:1",
+        is_wanted=lambda device: device == "gpu:1",
         is_ready=lambda: True,
         capacity=lambda: 0,
         depth=lambda: 0,
@@ -47,6 +48,7 @@ def test_devices_are_there_from_the_start(observer: PrometheusObserver) -> None:
     """With nothing done; of a GPU the driver is asked."""
     cpu, gpu = observer.devices()
     assert (cpu.device, cpu.is_up, cpu.busy_s, cpu.batch_limit, cpu.gpu) == ("cpu:0", False, 0.0, None, None)
+    assert (cpu.is_wanted, gpu.is_wanted) == (False, True)
     assert (gpu.device, gpu.is_up, gpu.gpu) == ("gpu:1", True, dataclasses.replace(_READING, memory_used=1.0))
 
 
@@ -63,6 +65,8 @@ def test_work_and_trouble_are_told_of_the_device_that_had_them(observer: Prometh
     ready = events.ReplicaReady(device="cpu:0", start_s=1.0, mean_cosine=0.99, min_cosine=0.9)
     cpu, _ = _tell(observer, ready)
     assert (cpu.is_quarantined, cpu.mean_cosine) == (False, 0.99)
+    cpu, _ = _tell(observer, left_alone, events.ReplicaParked(device="cpu:0"))
+    assert (cpu.is_quarantined, cpu.restarts) == (False, 3)
 
 
 def test_images_are_told_by_how_they_ended(observer: PrometheusObserver) -> None:

@@ -83,9 +83,11 @@ def _replicas() -> list[Panel]:
     return [
         states(
             "Replicas up",
-            "1 while the device's replica takes work.",
+            "1 while the device's replica takes work. A gap: the load needs none there.",
             look,
-            Query(expr=of_device("nasfeat_replica_up"), legend=_LEGEND),
+            Query(
+                expr=f"{of_device('nasfeat_replica_up')} and {of_device('nasfeat_replica_wanted')} == 1", legend=_LEGEND
+            ),
         ),
         curves(
             "Replicas lost by cause",

@@ -40,9 +40,9 @@ def panels() -> list[Panel]:
         ),
         number(
             "Devices up",
-            "Part of the devices whose replica takes work.",
+            "Part of the devices whose replica takes work, of those that the load needs.",
             Look(span=4, unit=SHARE, limits=_UP, inverted=True, runbooks=("ReplicaRestarting",)),
-            Query(expr=f"avg({of('nasfeat_replica_up')})"),
+            Query(expr=f"avg({of('nasfeat_replica_up')} and {of('nasfeat_replica_wanted')} == 1)"),
         ),
         number("Open streams", "Streams that are open now.", Look(span=4), Query(expr=total(of("nasfeat_streams")))),
         rows(

@@ -162,14 +162,17 @@ class Dispatcher:
         if self._outage:
             self._outage.cancel()
 
-    async def serve(self, executor: Executor) -> None:
-        """Give batches to `executor` until cancelled, which may happen only when its replica is dead or idle."""
+    async def serve(self, executor: Executor, leave: asyncio.Event | None = None) -> None:
+        """Give batches to `executor` until cancelled, which may happen only when its replica is dead or idle.
+
+        From when `leave` is set it gets none, and this returns as soon as it has done with those that it has.
+        """
         seat = Seat(executor)
         self._arrived(seat)
         try:
             async with asyncio.TaskGroup() as batches:
-                while True:
-                    batch = await self._queue.take(seat)
+                batches.create_task(self._queue.dismiss_after(leave or asyncio.Event(), seat))
+                while batch := await self._queue.take(seat):
                     running = batches.create_task(self._run(seat, batch))
                     running.add_done_callback(functools.partial(self._ended, seat, batch))
         finally:

@@ -106,9 +106,20 @@ class FairQueue:
         seat.lost = True
         self.seats.leave(seat)
 
-    async def take(self, seat: Seat) -> Batch:
-        """Wait for the next batch of `seat`'s replica."""
-        request: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
+    async def dismiss_after(self, leave: asyncio.Event, seat: Seat) -> None:
+        """Wait for `leave`, and give nothing more to a replica, which is alive."""
+        await leave.wait()
+        self.lose(seat)
+        seat.dismissed = True
+        if seat.request and not seat.request.done():
+            self.seats.asking.remove(seat)
+            seat.request.set_result(None)
+
+    async def take(self, seat: Seat) -> Batch | None:
+        """Wait for the next batch of `seat`'s replica; None if it is dismissed."""
+        if seat.dismissed:
+            return None
+        request: asyncio.Future[Batch | None] = asyncio.get_running_loop().create_future()
         seat.request = request
         self.seats.asking.add(seat)
         self._match()
@@ -118,11 +129,11 @@ class FairQueue:
             self._give_up(seat, request)
             raise
 
-    def _give_up(self, seat: Seat, request: asyncio.Future[Batch]) -> None:
+    def _give_up(self, seat: Seat, request: asyncio.Future[Batch | None]) -> None:
         self.seats.asking.remove(seat)
-        if request.done() and not request.cancelled():
+        if request.done() and not request.cancelled() and (batch := request.result()):
             self.seats.end(seat, self._clock())
-            self.give_back(request.result().works)
+            self.give_back(batch.works)
             self._match()
 
     def finished(self, seat: Seat) -> None:

@@ -23,7 +23,8 @@ class Seat:
     Attributes:
         executor: the replica.
         running: batches that it has.
-        lost: it is dead, and gets nothing more.
+        lost: it gets nothing more, since it is dead or dismissed.
+        dismissed: it is alive, and not needed any more.
         latency: how long its batches take.
         limit: how large they may be.
         announced_limit: the size of `limit` that the observer knows.
@@ -35,10 +36,11 @@ class Seat:
         self.executor = executor
         self.running = 0
         self.lost = False
+        self.dismissed = False
         self.latency = LatencyTracker()
         self.limit = limits.BatchLimit(size=executor.max_batch_size, ceiling=executor.max_batch_size)
         self.announced_limit = 0
-        self.request: asyncio.Future[Batch] | None = None
+        self.request: asyncio.Future[Batch | None] | None = None
         self._free_at = 0.0
 
     def __repr__(self) -> str:

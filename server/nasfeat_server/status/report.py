@@ -137,6 +137,7 @@ def _device(device: DeviceFigures, before: DeviceFigures | None, window_s: float
     return {
         "device": device.device,
         "is_up": device.is_up,
+        "is_wanted": device.is_wanted,
         "is_quarantined": device.is_quarantined,
         # A batch counts when it is done, and so may two versions' replicas.
         "busy_ratio": min(1.0, busy_s / window_s) if window_s else 0.0,

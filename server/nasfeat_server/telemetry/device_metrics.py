@@ -40,6 +40,9 @@ class DeviceMetrics(Collector):
             "nasfeat_batch_limit", "Largest batch now; smaller after out of memory.", device, registry=registry
         )
         self._up = Gauge("nasfeat_replica_up", "1 while the device's replica takes work.", device, registry=registry)
+        self._wanted = Gauge(
+            "nasfeat_replica_wanted", "1 unless the load needs no replica of the device.", device, registry=registry
+        )
         self._restarts = Counter(
             "nasfeat_replica_restarts", "Replicas lost and started again.", ("device", "cause"), registry=registry
         )
@@ -56,10 +59,11 @@ class DeviceMetrics(Collector):
             registry=registry,
         )
 
-    def watch(self, devices: Sequence[str], is_warm: Callable[[str], bool]) -> None:
+    def watch(self, devices: Sequence[str], is_warm: Callable[[str], bool], is_wanted: Callable[[str], bool]) -> None:
         """Show every device from the start."""
         for device in devices:
             self._up.labels(device).set_function(functools.partial(is_warm, device))
+            self._wanted.labels(device).set_function(functools.partial(is_wanted, device))
             self._quarantined.labels(device).set(0)
             self._busy.labels(device)
             for cause in _CAUSES:
@@ -106,19 +110,24 @@ class DeviceMetrics(Collector):
         """Show that a device is left alone."""
         self._quarantined.labels(event.device).set(1)
 
+    def replica_parked(self, event: events.ReplicaParked) -> None:
+        """Show that a device is left alone for no fault of its own."""
+        self._quarantined.labels(event.device).set(0)
+
     def busy_s(self) -> float:
         """Give the seconds that all devices together have computed; from any thread."""
         return sum(_by_device(self._busy).values())
 
     def figures(self) -> Sequence[DeviceFigures]:
         """Give what was counted for each device that is watched; their memory is read for it."""
-        up, quarantined = _by_device(self._up), _by_device(self._quarantined)
+        up, wanted, quarantined = map(_by_device, (self._up, self._wanted, self._quarantined))
         busy, restarts, limits = _by_device(self._busy), _by_device(self._restarts), _by_device(self._batch_limit)
         cosines = _by_device(self._cosine, statistic="mean")
         return [
             DeviceFigures(
                 device=device,
                 is_up=bool(up[device]),
+                is_wanted=bool(wanted[device]),
                 is_quarantined=bool(quarantined.get(device)),
                 busy_s=busy.get(device, 0.0),
                 batches=self._sizes[device].counts() if device in self._sizes else Counts(bounds=(), counts=()),

@@ -231,6 +231,13 @@ class ReplicaQuarantined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaParked:
+    """The load does not need a replica of a device: it ends, and none is started until the load does."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """One version of the model.
 
@@ -278,6 +285,7 @@ Event = (
     | ReplicaReady
     | ReplicaDied
     | ReplicaQuarantined
+    | ReplicaParked
     | ModelsChanged
     | ReloadFinished
 )

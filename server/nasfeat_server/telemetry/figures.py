@@ -42,6 +42,7 @@ class DeviceFigures:
     Attributes:
         device: its name.
         is_up: its replica takes work.
+        is_wanted: there shall be one; not so while the load needs fewer.
         is_quarantined: its replicas died so often that it is left alone.
         busy_s: seconds that it computed.
         batches: their sizes.
@@ -54,6 +55,7 @@ class DeviceFigures:
 
     device: str
     is_up: bool
+    is_wanted: bool
     is_quarantined: bool
     busy_s: float
     batches: Counts

@@ -59,6 +59,7 @@ class PrometheusObserver:
             events.ReplicaReady: self._devices.replica_ready,
             events.ReplicaDied: self._devices.replica_died,
             events.ReplicaQuarantined: self._devices.replica_quarantined,
+            events.ReplicaParked: self._devices.replica_parked,
             events.ModelsChanged: self._models.changed,
             events.ReloadFinished: self._models.reloaded,
         }
@@ -80,9 +81,10 @@ class PrometheusObserver:
         depth: Callable[[], int],
         slots_in_use: Callable[[], int],
         cache_bytes: Callable[[], float],
+        is_wanted: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """Read gauges from the running parts at each scrape, on its thread, and show every device from the start."""
-        self._devices.watch(devices, is_warm)
+        self._devices.watch(devices, is_warm, is_wanted)
         self.registry.register(GpuMetrics(devices, self._gpus))
         ready = Gauge("nasfeat_ready", "1 while health checks are told to send work here.", registry=self.registry)
         ready.set_function(is_ready)

@@ -29,6 +29,7 @@ function drawTiles({ frames, queue, devices, streams, latency, rates }) {
   const others = OUTCOMES.slice(1).reduce((sum, outcome) => sum + (now[outcome] ?? 0), 0);
   const busy = devices.reduce((sum, one) => sum + one.busy_ratio, 0) / (devices.length || 1);
   const up = devices.filter((one) => one.is_up).length;
+  const wanted = devices.filter((one) => one.is_wanted || one.is_up).length;
   const tiles = [
     { name: "Features a second", value: rate(now.ok ?? 0), note: others ? `${rate(others)} a second got none` : "no image without" },
     { name: "In flight", value: count(frames.in_flight), note: `${count(queue.depth)} wait for a device` },
@@ -39,7 +40,7 @@ function drawTiles({ frames, queue, devices, streams, latency, rates }) {
       ratio: queue.slots_in_use / (queue.slots || 1),
     },
     { name: "Streams", value: count(streams.total), note: "open" },
-    { name: "Devices busy", value: percent(busy), note: `${up} of ${devices.length} up`, ratio: busy },
+    { name: "Devices busy", value: percent(busy), note: `${up} of ${wanted} up`, ratio: busy },
     { name: "Median on a device", value: took(latency.stages.execute.p50_s), note: "execute" },
   ];
   sync(byId("tiles"), tiles, (tile) => tile.name, makeTile, updateTile);
@@ -107,8 +108,9 @@ function makeDevice({ device }) {
 
 function updateDevice(card, one) {
   const pill = card.querySelector(".pill");
-  say(pill, one.is_up ? "up" : one.is_quarantined ? "left alone" : "down");
-  pill.className = `pill ${one.is_up ? "good" : "bad"}`;
+  const down = one.is_quarantined ? "left alone" : "down";
+  say(pill, one.is_up ? "up" : one.is_wanted ? down : "not needed");
+  pill.className = `pill ${one.is_up ? "good" : one.is_wanted ? "bad" : ""}`;
   fill(card.querySelector(".meter"), one.busy_ratio);
   const gpu = one.gpu ?? {};
   const facts = {
