@@ -75,6 +75,17 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     monkeypatch.setattr("nasfeat_server.app.replicas._cluster_of", lambda _: _Cluster())
 
 
+def test_the_load_decides_between_the_replicas_that_are_kept_and_all() -> None:
+    """Where a number is kept; otherwise all are wanted always, as on this machine."""
+    policies = [
+        Site(config=_config("--replicas", "4", *kept)).scaling
+        for kept in ((), ("--keep-replicas", "2"), ("--keep-replicas", "9"))
+    ]
+    assert [(policy.least, policy.most) for policy in policies] == [(4, 4), (2, 4), (4, 4)]
+    local = Site(config=ServerConfig(ray=RayConfig(keep_replicas=1), devices=("gpu:0", "gpu:1"))).scaling
+    assert (local.least, local.most) == (2, 2)
+
+
 async def test_local_replicas_ask_no_cluster() -> None:
     """Nor is anything of Ray imported for them."""
     config = ServerConfig()
@@ -88,6 +99,8 @@ async def test_local_replicas_ask_no_cluster() -> None:
         (("--replica-gpus", "0", "--replica-cpus", "0"), "--replica-cpus: a replica must ask for a GPU or a CPU core"),
         (("--ray-address", "ray://head:10001"), "--ray-address: a server must run on a node"),
         (("--replicas", "0"), "--replicas: 0 is not in the range"),
+        (("--keep-replicas", "2", "--min-replicas", "3"), "--min-replicas: a server that keeps 2 replicas begins with"),
+        (("--scale-up-after", "0.5"), "--scale-up-after: 0.5 is not in the range"),
         (("--engine", "openvino"), "--engine: the openvino engine runs on cpu, not on gpu"),
     ],
 )
@@ -99,10 +112,19 @@ def test_what_no_cluster_can_give_is_refused(arguments: tuple[str, ...], complai
     assert "--grace" in result.stderr
 
 
-def test_less_than_no_replica_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"min_replicas": -1}, "0 or more"),
+        ({"keep_replicas": 0}, "1 or more"),
+        ({"scale_up_after_s": 0.0}, "after 1 second or more, not after 0"),
+        ({"scale_down_after_s": 0.0}, "more than 0 seconds"),
+    ],
+)
+def test_less_than_no_replica_and_no_time_are_refused(wrong: dict[str, Any], complaint: str) -> None:
     """Whoever makes the configuration."""
-    with pytest.raises(ConfigurationError, match="0 or more"):
-        RayConfig(min_replicas=-1)
+    with pytest.raises(ConfigurationError, match=complaint):
+        RayConfig(**wrong)
 
 
 def test_without_ray_the_executor_is_refused_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

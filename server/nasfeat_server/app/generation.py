@@ -5,6 +5,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 
+from nasfeat_server.app.scaling import follow_load
 from nasfeat_server.app.serving import Common, served
 from nasfeat_server.app.waiting import refusals_alone, unless
 from nasfeat_server.config import ServerConfig
@@ -87,6 +88,10 @@ class Generation:
         """Whether the replica of `device` takes work."""
         return self._fleet is not None and self._fleet.is_warm(device)
 
+    def is_wanted(self, device: str) -> bool:
+        """Whether there shall be that replica, by the load."""
+        return self._fleet is None or self._fleet.is_wanted(device)
+
     def retire(self) -> None:
         """End the replicas as soon as no call is under way any more."""
         self._retired.set()
@@ -125,8 +130,10 @@ class Generation:
     async def _keep_replicas(self, loading: EngineOptions, core: Core) -> None:
         _log.info("loading %s on %s", self.config.weights, ", ".join(self.config.devices))
         watch, site = _Watch(self._common.observer), self._common.site
+        scaling = site.scaling
         fleet = self._fleet = Fleet(
             placements=site.placements(),
+            wanted=scaling.least,
             enough=site.enough,
             policy=RestartPolicy(quarantine_after=self.config.quarantine_after, quarantine_s=self.config.quarantine_s),
             # While another version serves, an order to load this one ends with a word, not with a wait for a new node.
@@ -136,7 +143,8 @@ class Generation:
             on_change=lambda _: self._common.on_change(),
         )
         async with refusals_alone(), asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(part) for part in (fleet.run(), core.windows.run())]
+            parts = (fleet.run(), core.windows.run(), follow_load(scaling, core.dispatcher, fleet))
+            background = [tasks.create_task(part) for part in parts]
             never = asyncio.Event()
             description = await unless(never if self._patient else watch.hopeless, fleet.wait_warm())
             if description is None:

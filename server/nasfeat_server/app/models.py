@@ -80,8 +80,17 @@ class Models:
 
     def is_warm(self, device: str) -> bool:
         """Whether the stable version's replica of `device` takes work, or that of the version that starts."""
-        generation = self._stable.generation if self._stable else self._loading
+        generation = self._watched
         return generation is not None and generation.is_warm(device)
+
+    def is_wanted(self, device: str) -> bool:
+        """Whether there shall be that replica, by the load."""
+        generation = self._watched
+        return generation is None or generation.is_wanted(device)
+
+    @property
+    def _watched(self) -> Generation | None:
+        return self._stable.generation if self._stable else self._loading
 
     @property
     def any_warm(self) -> bool:

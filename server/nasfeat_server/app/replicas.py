@@ -15,6 +15,7 @@ from nasfeat_server.engine.devices import Placement, place
 from nasfeat_server.engine.interface import EngineOptions, SupervisedExecutor
 from nasfeat_server.engine.replica import Replica
 from nasfeat_server.errors import ConfigurationError
+from nasfeat_server.scheduling.scaling import ScalingPolicy
 
 if TYPE_CHECKING:
     from nasfeat_server.engine.ray_cluster import RayCluster
@@ -47,6 +48,15 @@ class Site:
     def enough(self) -> int:
         """Warm replicas with which serving begins; 0 for all."""
         return self.config.ray.min_replicas if self.cluster else 0
+
+    @property
+    def scaling(self) -> ScalingPolicy:
+        """Between how many replicas the load decides: on this machine, between all and all."""
+        ray, most = self.config.ray, len(self.config.devices)
+        least = ray.keep_replicas if self.config.executor == RAY and ray.keep_replicas else most
+        return ScalingPolicy(
+            least=min(least, most), most=most, up_after_s=ray.scale_up_after_s, down_after_s=ray.scale_down_after_s
+        )
 
     def maker(
         self, loading: EngineOptions, arena: Arena, *, may_wait: Callable[[], bool]

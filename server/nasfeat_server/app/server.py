@@ -138,6 +138,7 @@ class App:
         self._metrics.watch(
             devices=self.config.devices,
             is_warm=models.is_warm,
+            is_wanted=models.is_wanted,
             is_ready=lambda: edge.serving,
             capacity=lambda: sum(served.path.slots.capacity for served in catalog.served),
             depth=lambda: sum(served.path.dispatcher.depth for served in catalog.served),

@@ -1,6 +1,7 @@
 """Replicas on the nodes of a Ray cluster."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nasfeat_server.config.checks import refuse
@@ -15,6 +16,9 @@ class RayConfig:
         replica_gpus: GPUs of each replica; a fraction shares one, 0 computes on CPUs.
         replica_cpus: CPU cores of each replica, which no other replica of its node gets.
         min_replicas: warm replicas with which serving begins; 0 waits for all of them.
+        keep_replicas: replicas that are kept when there is little to do; None keeps all.
+        scale_up_after_s: seconds of too much work after which more of them are asked for.
+        scale_down_after_s: seconds of little work after which those that it does not need are ended.
         slots_per_replica: places of the arena for each replica where their number is the cluster's to say; 0 keeps
             `ServerConfig.slots`.
     """
@@ -23,6 +27,9 @@ class RayConfig:
     replica_gpus: float = 1.0
     replica_cpus: float = 1.0
     min_replicas: int = 1
+    keep_replicas: int | None = None
+    scale_up_after_s: float = 10.0
+    scale_down_after_s: float = 300.0
     slots_per_replica: int = 0
 
     def __post_init__(self) -> None:
@@ -53,7 +60,23 @@ class RayConfig:
                 "a replica must ask for a GPU or a CPU core, or a part of one",
             ),
             ("min_replicas", self.min_replicas < 0, "the replicas to begin with must be 0 or more"),
+            *self._scaling(),
         )
+
+    def _scaling(self) -> Iterator[tuple[str, bool, str]]:
+        keep = self.keep_replicas
+        yield ("keep_replicas", keep is not None and keep < 1, "the replicas that are kept must be 1 or more")
+        yield (
+            "min_replicas",
+            keep is not None and self.min_replicas > keep,
+            f"a server that keeps {keep} replicas begins with so many at most, not with {self.min_replicas}",
+        )
+        yield (
+            "scale_up_after_s",
+            self.scale_up_after_s < 1,
+            f"replicas can be asked for after 1 second or more, not after {self.scale_up_after_s:g}",
+        )
+        yield ("scale_down_after_s", self.scale_down_after_s <= 0, "replicas can be ended after more than 0 seconds")
 
     @property
     def kind(self) -> str:

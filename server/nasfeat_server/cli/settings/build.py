@@ -129,8 +129,8 @@ def _devices(devices: str, options: dict[str, Any], ray: RayConfig) -> tuple[tup
 
 def _ray(options: dict[str, Any]) -> dict[str, Any]:
     """Take the cluster out of `options`."""
-    asked = {name: options.pop(name) for name in ("replica_gpus", "replica_cpus", "min_replicas")}
-    return {"address": options.pop("ray_address"), **asked}
+    asked = ("replica_gpus", "replica_cpus", "min_replicas", "keep_replicas", "scale_up_after_s", "scale_down_after_s")
+    return {"address": options.pop("ray_address"), **{name: options.pop(name) for name in asked}}
 
 
 def _connections(options: dict[str, Any]) -> ConnectionLimits:

@@ -42,6 +42,30 @@ RAY: Options = (
     ),
     setting(
         _SECTION,
+        "--keep-replicas",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="How many of them to keep when there is little to do; Ray's autoscaler then takes idle nodes away. By "
+        "default all.",
+    ),
+    setting(
+        _SECTION,
+        "--scale-up-after",
+        "scale_up_after_s",
+        type=click.FloatRange(min=1),
+        default=_DEFAULTS.ray.scale_up_after_s,
+        help="With --keep-replicas: seconds of more work than the warm ones can do, after which more are asked for.",
+    ),
+    setting(
+        _SECTION,
+        "--scale-down-after",
+        "scale_down_after_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=_DEFAULTS.ray.scale_down_after_s,
+        help="With --keep-replicas: seconds of little work, after which those that it does not need are ended.",
+    ),
+    setting(
+        _SECTION,
         "--replica-gpus",
         type=click.FloatRange(min=0),
         default=_DEFAULTS.ray.replica_gpus,
