@@ -90,7 +90,7 @@ def test_ray_s_autoscaler_adds_gpu_nodes_for_replicas_and_nothing_else() -> None
     have = {name: (of["resources"].get("CPU", 0), of["resources"].get("GPU", 0)) for name, of in types.items()}
     assert have == {"headgroup": (0, 0), "server": (0, 0), "gpu": (4, 1)}
     assert (types["gpu"]["min_workers"], types["gpu"]["max_workers"]) == (1, 4)
-    assert config["idle_timeout_minutes"] == 5
+    assert config["idle_timeout_minutes"] == 1
 
 
 def test_the_server_is_told_what_it_knows(tmp_path: Path) -> None:
@@ -103,6 +103,7 @@ def test_the_server_is_told_what_it_knows(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check-config", *serving.split(), *anywhere], env=variables)
     assert (result.exit_code, result.output) == (0, "The configuration is good.\n")
     assert int(variables["NASFEAT_SERVER_REPLICAS"]) == groups()["gpu"]["maxReplicas"]
+    assert int(variables["NASFEAT_SERVER_KEEP_REPLICAS"]) == groups()["gpu"]["minReplicas"]
     # What KubeRay gives in the variable waits for ever; without that word the shell goes on.
     bash = ["bash", "-c", f"echo {joining}"]
     shown = check(
