@@ -19,7 +19,7 @@ from nasfeat_server.rpc.decoding import Decoding
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob
 from nasfeat_server.rpc.outputs import Selection
-from nasfeat_server.rpc.payload import Received
+from nasfeat_server.rpc.payload import Received, ReceivedMessage
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.telling import Standing
 from nasfeat_server.scheduling.dispatcher import Dispatcher
@@ -72,7 +72,7 @@ class _Sent:
         self.messages.append(message)
 
 
-async def _never() -> AsyncIterator[Received]:
+async def _never() -> AsyncIterator[ReceivedMessage]:
     await asyncio.Event().wait()
     yield Received(Request(), ())
 

@@ -17,6 +17,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 
 from nasfeat_server.rpc import tracing, wire
+from nasfeat_server.rpc.payload import METHODS
 from nasfeat_server.telemetry.events import Observer, Refused
 
 
@@ -33,7 +34,7 @@ _Refuse: TypeAlias = Callable[[_Malformed, Any], Awaitable[None]]
 class MalformedInterceptor(grpc.aio.ServerInterceptor):
     """Answers calls with one malformed message by INVALID_ARGUMENT; in a stream such a message counts as an empty one.
 
-    Methods whose messages are read by a parser of their own are to be behind this.
+    Methods of `payload.METHODS` are left alone: their parsers tell of such messages.
     """
 
     def __init__(self, observer: Observer, kinds: Mapping[str, Descriptor]) -> None:
@@ -45,6 +46,8 @@ class MalformedInterceptor(grpc.aio.ServerInterceptor):
         """
         self._observer = observer
         self._kinds = kinds
+        # gRPC asks at every call, and a method has one handler for ever.
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
@@ -52,11 +55,19 @@ class MalformedInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Give the handler of a call."""
+        method = handler_call_details.method
+        if known := self._handlers.get(method):
+            return known
         handler = await continuation(handler_call_details)
-        parse = handler.request_deserializer if handler else None
-        if not handler or not parse:
+        if handler:
+            self._handlers[method] = handler = self._guarded(method, handler)
+        return handler
+
+    def _guarded(self, path: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+        parse = handler.request_deserializer
+        if not parse or path in METHODS:
             return handler
-        method = handler_call_details.method.removeprefix("/")
+        method = path.removeprefix("/")
         kind = self._kinds.get(method) or _kind_of(method)
         if handler.request_streaming:
             return _with(handler, _parser(parse, kind, lambda _: parse(b"")), lambda behavior: behavior)

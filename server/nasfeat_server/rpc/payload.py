@@ -6,21 +6,24 @@ the form that encoders write; every other message is protobuf's alone.
 """
 
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from nasfeat.v1 import feature_service_pb2, image_pb2
 from nasfeat_server.rpc import wire
 
+_Call = feature_service_pb2.ExtractFeaturesRequest
 _Request = feature_service_pb2.StreamFeaturesRequest
-_METHOD = "/nasfeat.v1.FeatureService/StreamFeatures"
+_Message = TypeVar("_Message", bound=Message)
+_Cut: TypeAlias = tuple[bytes, list[memoryview | None]]
+_Path: TypeAlias = tuple[tuple[int, int], ...]
 
-# Frames of a batch: one with more is odd, and looking at it would cost more than a copy.
+# Frames of a batch, or images of a call: one with more is odd, and looking at it would cost more than a copy.
 _MOST_FRAMES = 4096
 
 
@@ -28,48 +31,56 @@ def _tag(descriptor: Descriptor, name: str) -> int:
     return descriptor.fields_by_name[name].number << 3 | wire.LENGTH
 
 
+_IMAGES = _tag(_Call.DESCRIPTOR, "images")
 _FRAME = _tag(_Request.DESCRIPTOR, "frame")
 _FRAMES = _tag(_Request.DESCRIPTOR, "frames")
 _FRAMES_FRAME = _tag(feature_service_pb2.FrameBatch.DESCRIPTOR, "frames")
-# From a frame to its pixels: the tag of each field on the way.
-_PATH = (
-    _tag(feature_service_pb2.Frame.DESCRIPTOR, "image"),
-    _tag(image_pb2.Image.DESCRIPTOR, "raw"),
-    _tag(image_pb2.RawImage.DESCRIPTOR, "data"),
+# From an image, and from a frame, to its pixels: the tag of each field on the way, and the most fields that the message
+# around it may have: one with more is odd, too. Of an image's sources the last would count.
+_IMAGE_PATH = (
+    (_tag(image_pb2.Image.DESCRIPTOR, "raw"), 1),
+    (_tag(image_pb2.RawImage.DESCRIPTOR, "data"), 64),
 )
-
-# Fields of the message that each is in: one with more is odd, too. Of an image's sources the last would count.
-_MOST_FIELDS = (64, 1, 64)
+_FRAME_PATH = ((_tag(feature_service_pb2.Frame.DESCRIPTOR, "image"), 64), *_IMAGE_PATH)
 
 
-class Received(NamedTuple):
-    """A message of a stream.
+class Received(NamedTuple, Generic[_Message]):
+    """A message of a call.
 
     Attributes:
-        request: the message; the `data` of raw frames whose pixels were cut out is empty.
-        pixels: those of each frame, None for a frame that has its own; empty if nothing was cut out.
+        request: the message; the `data` of raw images whose pixels were cut out is empty.
+        pixels: those of each image or frame, None for one that has its own; empty if nothing was cut out.
         problem: why the message could not be parsed; `request` is an empty one then.
     """
 
-    request: feature_service_pb2.StreamFeaturesRequest
+    request: _Message
     pixels: Sequence[memoryview | None]
     problem: str = ""
 
 
-def receive(message: bytes) -> Received:
+ReceivedCall: TypeAlias = Received[feature_service_pb2.ExtractFeaturesRequest]
+ReceivedMessage: TypeAlias = Received[feature_service_pb2.StreamFeaturesRequest]
+
+
+def receive(message: bytes) -> ReceivedMessage:
     """Parse a message of a stream; what is none is told by `problem`."""
-    cut = _cut(message) if len(message) >= wire.LARGE else None
-    rest, pixels = cut or (message, ())
-    if problem := wire.excess(rest, _Request.DESCRIPTOR):
-        return Received(_Request(), (), f"a message cannot be parsed: {problem}")
-    try:
-        return Received(_Request.FromString(rest), pixels)
-    except DecodeError as error:
-        return Received(_Request(), (), f"a message cannot be parsed: {error}")
+    return _receive(message, _Request, _cut, "a message")
+
+
+def receive_call(message: bytes) -> ReceivedCall:
+    """Parse the message of an ExtractFeatures call, likewise."""
+    return _receive(message, _Call, _cut_call, "the message")
+
+
+METHODS: Mapping[str, Callable[[bytes], Received[Any]]] = {
+    "/nasfeat.v1.FeatureService/ExtractFeatures": receive_call,
+    "/nasfeat.v1.FeatureService/StreamFeatures": receive,
+}
+"""What parses the messages of each method that brings images."""
 
 
 class ReceiveInterceptor(grpc.aio.ServerInterceptor):
-    """Has the messages of streams parsed by `receive`."""
+    """Has the messages of `METHODS` parsed by what is named there."""
 
     async def intercept_service(
         self,
@@ -78,50 +89,78 @@ class ReceiveInterceptor(grpc.aio.ServerInterceptor):
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Give the handler of a call."""
         handler = await continuation(handler_call_details)
-        if not handler or not handler.stream_stream or handler_call_details.method != _METHOD:
+        parse = METHODS.get(handler_call_details.method)
+        if not handler or not parse:
             return handler
-        return grpc.stream_stream_rpc_method_handler(
-            handler.stream_stream, request_deserializer=receive, response_serializer=handler.response_serializer
+        make: Any = (
+            grpc.stream_stream_rpc_method_handler if handler.stream_stream else grpc.unary_unary_rpc_method_handler
         )
+        made: grpc.RpcMethodHandler[Any, Any] = make(
+            handler.stream_stream or handler.unary_unary,
+            request_deserializer=parse,
+            response_serializer=handler.response_serializer,
+        )
+        return made
 
 
-def _cut(message: bytes) -> tuple[bytes, list[memoryview | None]] | None:
+def _receive(
+    message: bytes, kind: type[_Message], cut_out: Callable[[bytes], _Cut | None], name: str
+) -> Received[_Message]:
+    cut = cut_out(message) if len(message) >= wire.LARGE else None
+    rest, pixels = cut or (message, ())
+    if problem := wire.excess(rest, cast("Descriptor", kind.DESCRIPTOR)):
+        return Received(kind(), (), f"{name} cannot be parsed: {problem}")
+    try:
+        return Received(kind.FromString(rest), pixels)
+    except DecodeError as error:
+        return Received(kind(), (), f"{name} cannot be parsed: {error}")
+
+
+def _cut_call(message: bytes) -> _Cut | None:
+    """Give the message of a call without the pixels of its images, and those; None as `_cut`."""
+    try:
+        return _emptied_batch(message, 0, len(message), _IMAGES, _IMAGE_PATH)
+    except (wire.MalformedError, _OddFormError):
+        return None
+
+
+def _cut(message: bytes) -> _Cut | None:
     """Give the message without the pixels, and those; None if it is not of the form that encoders write."""
     try:
         # Of several kinds of content the last would count.
         ((_, tag, start, end),) = itertools.islice(wire.fields(message, 0, len(message)), 2)
         if tag == _FRAME:
-            rest, pixels = _emptied(message, start, end)
+            rest, pixels = _emptied(message, start, end, _FRAME_PATH)
             return _field(tag, rest), [pixels]
         if tag == _FRAMES:
-            rest, cut = _emptied_batch(message, start, end)
+            rest, cut = _emptied_batch(message, start, end, _FRAMES_FRAME, _FRAME_PATH)
             return _field(tag, rest), cut
     except (ValueError, wire.MalformedError, _OddFormError):
         pass
     return None
 
 
-def _emptied_batch(message: bytes, start: int, end: int) -> tuple[bytes, list[memoryview | None]]:
-    """Give the content of a batch without the pixels of its frames, and those."""
+def _emptied_batch(message: bytes, start: int, end: int, wanted: int, path: _Path) -> _Cut:
+    """Give what is between two places without the pixels at the end of `path` in each field `wanted`, and those."""
     rest: list[bytes] = []
     cut = []
     for began, tag, content, content_end in wire.fields(message, start, end):
         if len(rest) >= _MOST_FRAMES or tag & 7 == wire.GROUP:
             raise _OddFormError
-        if tag == _FRAMES_FRAME:
-            frame, pixels = _emptied(message, content, content_end)
-            rest.append(_field(tag, frame))
+        if tag == wanted:
+            emptied, pixels = _emptied(message, content, content_end, path)
+            rest.append(_field(tag, emptied))
             cut.append(pixels)
         else:
             rest.append(message[began:content_end])
     return b"".join(rest), cut
 
 
-def _emptied(message: bytes, start: int, end: int) -> tuple[bytes, memoryview | None]:
-    """Give the content of a frame without its pixels, and those; all of it and None if it is no raw frame."""
+def _emptied(message: bytes, start: int, end: int, path: _Path) -> tuple[bytes, memoryview | None]:
+    """Give the content of a frame or image without its pixels, and those; all of it and None if it is not a raw one."""
     spans = [(start, end)]
     begins = []
-    for tag, most in zip(_PATH, _MOST_FIELDS, strict=True):
+    for tag, most in path:
         found = _only(message, *spans[-1], tag, most)
         if not found:
             return message[start:end], None
@@ -129,8 +168,8 @@ def _emptied(message: bytes, start: int, end: int) -> tuple[bytes, memoryview | 
         spans.append(found[1:])
     rest = b""
     # Outwards: each field anew around what is left of its content.
-    for tag, began, (outer_start, outer_end), (_, inner_end) in zip(
-        reversed(_PATH), reversed(begins), reversed(spans[:-1]), reversed(spans[1:]), strict=True
+    for (tag, _), began, (outer_start, outer_end), (_, inner_end) in zip(
+        reversed(path), reversed(begins), reversed(spans[:-1]), reversed(spans[1:]), strict=True
     ):
         rest = message[outer_start:began] + _field(tag, rest) + message[inner_end:outer_end]
     return rest, memoryview(message)[slice(*spans[-1])]

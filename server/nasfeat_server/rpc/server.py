@@ -78,8 +78,8 @@ class RpcServer:
             CallsInterceptor(methods=(*_methods(), *kinds), observer=observer),
             *((authentication,) if authentication else ()),
             *((TracingInterceptor(tracer, others),) if tracer else ()),
-            ReceiveInterceptor(),
             MalformedInterceptor(observer, kinds),
+            ReceiveInterceptor(),
         )
         # Two servers on one port would share its clients by chance.
         self._server = make_server(

@@ -11,7 +11,7 @@ from nasfeat_server.rpc import convert, tenancy, tracing
 from nasfeat_server.rpc.answering import Answering
 from nasfeat_server.rpc.catalog import Catalog
 from nasfeat_server.rpc.open_streams import OpenStreams
-from nasfeat_server.rpc.payload import Received
+from nasfeat_server.rpc.payload import ReceivedCall, ReceivedMessage
 from nasfeat_server.rpc.stream import StreamSession
 from nasfeat_server.rpc.unary import extract
 
@@ -43,16 +43,19 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
         self._answering = answering
         self._streams = streams
 
-    async def ExtractFeatures(
-        self, request: feature_service_pb2.ExtractFeaturesRequest, context: ExtractContext
+    # The generated types know messages as protobuf parses them.
+    async def ExtractFeatures(  # type: ignore[override]
+        self, received: ReceivedCall, context: ExtractContext
     ) -> feature_service_pb2.ExtractFeaturesResponse:
         """Answer a unary call: its images are worked on side by side, a bad one fails alone."""
         async with self._answering("ExtractFeatures", context):
+            if received.problem:
+                raise InvalidRequestError(received.problem)
             self._streams.check_running()
-            served = self._catalog.choose(request.model)
+            served = self._catalog.choose(received.request.model)
             with served.calls.under_way():
                 response = await extract(
-                    request,
+                    received,
                     path=tracing.path_of_call(tenancy.path_of_caller(served.path)),
                     weight=convert.unary_weight(tenancy.highest_priority()),
                     description=served.description,
@@ -65,7 +68,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
 
     # The generated types know generators only; grpc.aio also takes handlers that write, and those can be cancelled.
     async def StreamFeatures(  # type: ignore[override]
-        self, request_iterator: AsyncIterator[Received], context: StreamContext
+        self, request_iterator: AsyncIterator[ReceivedMessage], context: StreamContext
     ) -> None:
         """Grant a stream and answer its frames until the client has sent the last."""
         async with self._answering("StreamFeatures", context):
@@ -107,7 +110,7 @@ class FeatureServicer(feature_service_pb2_grpc.FeatureServiceServicer):
             return feature_service_pb2.ListModelsResponse(models=models)
 
 
-async def _opening(requests: AsyncIterator[Received]) -> feature_service_pb2.StreamOptions:
+async def _opening(requests: AsyncIterator[ReceivedMessage]) -> feature_service_pb2.StreamOptions:
     first = await anext(requests, None)
     if first is None or first.request.WhichOneof("message") != "options":
         problem = first.problem if first else ""

@@ -16,7 +16,7 @@ from nasfeat_server.rpc.convert import StreamTerms, deadline_after
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob, write_result
 from nasfeat_server.rpc.live import LiveStream
-from nasfeat_server.rpc.payload import Received
+from nasfeat_server.rpc.payload import ReceivedMessage
 from nasfeat_server.scheduling.interface import Windows
 from nasfeat_server.scheduling.overload import OverloadPolicy
 from nasfeat_server.scheduling.windows import Window
@@ -25,7 +25,7 @@ from nasfeat_server.telemetry.events import Outcome, Source, Stage
 Context = grpc.aio.ServicerContext[
     feature_service_pb2.StreamFeaturesRequest, feature_service_pb2.StreamFeaturesResponse
 ]
-_Requests = AsyncIterator[Received]
+_Requests = AsyncIterator[ReceivedMessage]
 
 
 class StreamSession:
@@ -165,7 +165,7 @@ class StreamSession:
         self._reading = False
         self._outbox.put_nowait(None)
 
-    def _frames_of(self, received: Received) -> Sequence[feature_service_pb2.Frame]:
+    def _frames_of(self, received: ReceivedMessage) -> Sequence[feature_service_pb2.Frame]:
         request, allowed = received.request, self._terms.frames_per_message
         kind = request.WhichOneof("message")
         if kind == "frame":

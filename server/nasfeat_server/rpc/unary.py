@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 from collections.abc import Sequence
 
 from nasfeat.v1 import feature_service_pb2, image_pb2
@@ -13,10 +14,11 @@ from nasfeat_server.rpc import convert
 from nasfeat_server.rpc.frames import FramePath
 from nasfeat_server.rpc.job import FrameJob, write_result
 from nasfeat_server.rpc.outputs import Selection, select
+from nasfeat_server.rpc.payload import ReceivedCall
 
 
 async def extract(
-    request: feature_service_pb2.ExtractFeaturesRequest,
+    received: ReceivedCall,
     *,
     path: FramePath,
     weight: float,
@@ -24,16 +26,25 @@ async def extract(
     limits: RequestLimits,
     timeout_s: float | None,
 ) -> feature_service_pb2.ExtractFeaturesResponse:
-    """Answer each image of `request`, in its order; an image that fails has its error in its result.
+    """Answer each image of a call, in its order; an image that fails has its error in its result.
 
     Raises:
         InvalidRequestError: the call itself cannot be answered.
         OverloadedError: none of the images found room.
         DeadlinePassedError: none of the images can be ready in time.
     """
+    request = received.request
     selection = select(request.outputs, request.top_k, description, limits)
     check_count(len(request.images), selection, limits)
-    jobs = await answer(request.images, selection, path=path, weight=weight, limits=limits, timeout_s=timeout_s)
+    jobs = await answer(
+        request.images,
+        selection,
+        pixels=received.pixels,
+        path=path,
+        weight=weight,
+        limits=limits,
+        timeout_s=timeout_s,
+    )
     response = feature_service_pb2.ExtractFeaturesResponse()
     for job in jobs:
         write_result(response.results.add(), job)
@@ -48,6 +59,7 @@ async def answer(
     weight: float,
     limits: RequestLimits,
     timeout_s: float | None,
+    pixels: Sequence[memoryview | None] = (),
     method: str = "ExtractFeatures",
 ) -> Sequence[FrameJob]:
     """Send `images` through the server side by side; gives them answered, each with what it has or why it has nothing.
@@ -59,6 +71,7 @@ async def answer(
         weight: their share of the devices.
         limits: what a request may ask for.
         timeout_s: after which nobody waits for them; None for never.
+        pixels: those of each image, None for one that has its own; empty if all have.
         method: the call that brought them.
 
     Raises:
@@ -69,7 +82,11 @@ async def answer(
     make = functools.partial(
         FrameJob, capture_time=None, lane=lane, weight=weight, selection=selection, deadline=deadline
     )
-    jobs = [make(frame_id=index, image=image) for index, image in enumerate(images)]
+    cut = pixels or itertools.repeat(None)
+    jobs = [
+        make(frame_id=index, image=image, pixels=own)
+        for index, (image, own) in enumerate(zip(images, cut, strict=False))
+    ]
     for job in jobs:
         job.method = method
     try:
