@@ -90,9 +90,7 @@ async def answer(
     for job in jobs:
         job.method = method
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for job in jobs:
-                tasks.create_task(_answer(job, path, limits))
+        await _answer_all(jobs, path, limits)
         for job in jobs:
             path.replied(job)
         _raise_if_refused(jobs)
@@ -117,6 +115,16 @@ def check_count(count: int, selection: Selection, limits: RequestLimits) -> None
         raise InvalidRequestError(
             f"the outputs of {count} images are {size:.1f} MiB, a message holds {limit:g} MiB; use a stream"
         )
+
+
+async def _answer_all(jobs: Sequence[FrameJob], path: FramePath, limits: RequestLimits) -> None:
+    if len(jobs) == 1:
+        # The call's own task will do.
+        await _answer(jobs[0], path, limits)
+        return
+    async with asyncio.TaskGroup() as tasks:
+        for job in jobs:
+            tasks.create_task(_answer(job, path, limits))
 
 
 async def _answer(job: FrameJob, path: FramePath, limits: RequestLimits) -> None:
