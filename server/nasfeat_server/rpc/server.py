@@ -21,8 +21,8 @@ from nasfeat_server.rpc.payload import ReceiveInterceptor
 from nasfeat_server.rpc.reflection import described
 from nasfeat_server.rpc.service import Service
 from nasfeat_server.rpc.servicer import FeatureServicer
+from nasfeat_server.rpc.taking import make_server
 from nasfeat_server.rpc.tracing import TracingInterceptor
-from nasfeat_server.rpc.unserved import make_server
 from nasfeat_server.telemetry.events import Observer
 from nasfeat_server.telemetry.traces import Tracer
 
