@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nasfeat_server.engine.answers import Answers
 from nasfeat_server.engine.arena import Arena
 from nasfeat_server.engine.devices import Placement
 from nasfeat_server.engine.interface import EngineOptions, ModelDescription, Outputs, description_of
@@ -43,13 +44,10 @@ class Replica:
         self._hang_s = hang_s
         self._start_limit_s = start_limit_s
         self._max_batch_size = options.batch_buckets[-1]
-        self._turn = asyncio.Lock()
+        self._answers = Answers(placement.device, self._kill_hung)
         self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
         self._last_words: deque[str] = deque(maxlen=20)
         self._hung = False
-        self._dead = False
 
     def __repr__(self) -> str:
         """Show the device and the process."""
@@ -98,8 +96,7 @@ class Replica:
                 # A Ctrl-C at the terminal is for the server, which then stops its replicas in order.
                 start_new_session=True,
             )
-            # The limit is on one line: the reasons not to start can be many.
-            self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
+            await asyncio.get_running_loop().create_connection(lambda: self._answers, sock=ours)
             undo.pop_all()
         return self._process.pid
 
@@ -125,7 +122,7 @@ class Replica:
             ReplicaLostError: the process died on the way.
         """
         while True:
-            message = await self._answer(self._start_limit_s)
+            message: dict[str, Any] = json.loads(await self._answers.next(self._start_limit_s))
             if "progress" in message:
                 _log.info("replica %s (pid %s): %s", self.device, self.pid, message["progress"])
             elif "refused" in message:
@@ -136,59 +133,30 @@ class Replica:
 
     async def run(self, slots: Sequence[int], outputs: Sequence[Outputs]) -> float:
         """Run one batch; see `Executor.run`."""
-        if self._dead or not self._writer:
+        if self._answers.over:
             raise ReplicaLostError(f"replica {self.device} is gone", started=False)
-        # Answers come in the order of the batches, and the lock lets callers in by the order of their arrival.
-        self._writer.write(json.dumps({"run": slots, "outputs": outputs}).encode() + b"\n")
-        async with self._turn:
-            message = await self._answer(self._hang_s)
+        self._answers.send(json.dumps({"run": slots, "outputs": outputs}).encode())
+        # They come in the order of the batches.
+        message: dict[str, Any] = json.loads(await self._answers.next(self._hang_s))
         if "failed" in message:
             _log.warning("replica %s failed on a batch of %d: %s", self.device, len(slots), message["failed"])
             error = DeviceMemoryError if message["out_of_memory"] else ExecutionFailedError
             raise error(message["failed"])
         return float(message["done"])
 
-    async def _answer(self, limit_s: float) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(limit_s):
-                return await self._read()
-        except TimeoutError:
-            self._hung = True
-            self._kill()
-            self._dead = True
-            raise ReplicaLostError(f"replica {self.device} gave no answer for {limit_s:g} s") from None
-
-    async def _read(self) -> dict[str, Any]:
-        if self._dead or not self._reader:
-            raise ReplicaLostError(f"replica {self.device} is gone", started=False)
-        try:
-            line = await self._reader.readline()
-        except ConnectionError:
-            line = b""
-        if not line.endswith(b"\n"):
-            self._dead = True
-            raise ReplicaLostError(f"replica {self.device} died while it worked")
-        message: dict[str, Any] = json.loads(line)
-        return message
-
     async def wait_lost(self) -> str:
         """Return when the process is dead and every call of `run` has heard of it: "killed", "exited" or "hung"."""
         if not self._process:
             return "exited"
         status = await self._process.wait()
-        async with self._turn:
-            self._dead = True
+        await self._answers.settled()
         if self._hung:
             return "hung"
         return "killed" if status < 0 else "exited"
 
     async def close(self) -> None:
         """End the process: by closing its socket, and by force if it does not end within a few seconds."""
-        self._dead = True
-        if self._writer:
-            self._writer.close()
-            with contextlib.suppress(ConnectionError):
-                await self._writer.wait_closed()
+        await self._answers.close()
         if not self._process or self._process.returncode is not None:
             return
         try:
@@ -199,6 +167,10 @@ class Replica:
         finally:
             self._kill()
             await self._process.wait()
+
+    def _kill_hung(self) -> None:
+        self._hung = True
+        self._kill()
 
     def _kill(self) -> None:
         if self._process and self._process.returncode is None:
