@@ -158,25 +158,24 @@ def _emptied_batch(message: bytes, start: int, end: int, wanted: int, path: _Pat
 
 def _emptied(message: bytes, start: int, end: int, path: _Path) -> tuple[bytes, memoryview | None]:
     """Give the content of a frame or image without its pixels, and those; all of it and None if it is not a raw one."""
-    spans = [(start, end)]
-    begins = []
+    around: list[tuple[int, int, int, int]] = []
     for tag, most in path:
-        found = _only(message, *spans[-1], tag, most)
+        found = _only(message, start, end, tag, most)
         if not found:
-            return message[start:end], None
-        begins.append(found[0])
-        spans.append(found[1:])
-    rest = b""
+            return message[around[0][1] : around[0][3]] if around else message[start:end], None
+        began, content, content_end = found
+        around.append((tag, start, began, end))
+        start, end = content, content_end
+    pixels, rest = memoryview(message)[start:end], b""
     # Outwards: each field anew around what is left of its content.
-    for (tag, _), began, (outer_start, outer_end), (_, inner_end) in zip(
-        reversed(path), reversed(begins), reversed(spans[:-1]), reversed(spans[1:]), strict=True
-    ):
-        rest = message[outer_start:began] + _field(tag, rest) + message[inner_end:outer_end]
-    return rest, memoryview(message)[slice(*spans[-1])]
+    for tag, outer_start, began, outer_end in reversed(around):
+        rest = message[outer_start:began] + _field(tag, rest) + message[end:outer_end]
+        end = outer_end
+    return rest, pixels
 
 
 def _field(tag: int, content: bytes) -> bytes:
-    return bytes((tag,)) + wire.varint_of(len(content)) + content
+    return wire.varint_of(tag) + wire.varint_of(len(content)) + content
 
 
 class _OddFormError(Exception):

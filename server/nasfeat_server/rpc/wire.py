@@ -12,6 +12,7 @@ LARGE = 2**16
 
 # Of ten bytes, which hold any number. Reading a longer one would take a time that grows with the square of its length.
 _VARINT_BITS = 70
+_ONE_BYTE = [bytes((value,)) for value in range(128)]
 # An image has ten at most.
 _MOST_FIELDS = 2**15
 
@@ -28,26 +29,30 @@ def fields(message: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, i
     Raises:
         MalformedError: what is there are no fields.
     """
-    while at < end:
-        began, tag = at, message[at]
-        at += 1
-        if tag >= 128:
-            tag, at = varint(message, began)
-        if tag < 8:
-            raise MalformedError
-        content, kind = at, tag & 7
-        if kind == VARINT:
-            _, at = varint(message, at)
-        elif kind == LENGTH:
-            length, content = varint(message, at)
-            at = content + length
-        elif kind in (FIXED32, FIXED64):
-            at += 4 if kind == FIXED32 else 8
-        elif kind not in (GROUP, GROUP_END):
-            raise MalformedError
-        if at > end:
-            raise MalformedError
-        yield began, tag, content, at
+    try:
+        while at < end:
+            began, tag = at, message[at]
+            at += 1
+            if tag >= 128:
+                tag, at = varint(message, began)
+            if tag < 8:
+                raise MalformedError
+            content, kind = at, tag & 7
+            if kind == VARINT:
+                # Most numbers and lengths are one byte.
+                at = at + 1 if message[at] < 128 else varint(message, at)[1]
+            elif kind == LENGTH:
+                length, content = (message[at], at + 1) if message[at] < 128 else varint(message, at)
+                at = content + length
+            elif kind in (FIXED32, FIXED64):
+                at += 4 if kind == FIXED32 else 8
+            elif kind not in (GROUP, GROUP_END):
+                raise MalformedError
+            if at > end:
+                raise MalformedError
+            yield began, tag, content, at
+    except IndexError as error:
+        raise MalformedError from error
 
 
 def varint(message: bytes, at: int) -> tuple[int, int]:
@@ -72,6 +77,8 @@ def varint(message: bytes, at: int) -> tuple[int, int]:
 
 def varint_of(value: int) -> bytes:
     """Write a number."""
+    if value < 128:
+        return _ONE_BYTE[value]
     digits = bytearray()
     while value > 127:
         digits.append(value & 127 | 128)
