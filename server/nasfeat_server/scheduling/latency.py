@@ -1,7 +1,6 @@
 """How long a replica takes for a batch: a + b n seconds for n frames, fitted to what it took lately."""
 
 import itertools
-import statistics
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,11 +38,18 @@ def fit(typical_s: Mapping[int, float]) -> LatencyModel:
         ((size, seconds),) = typical_s.items()
         return LatencyModel(base_s=0.0, per_frame_s=seconds / size)
     pairs = itertools.combinations(sorted(typical_s.items()), 2)
-    slope = max(0.0, statistics.median((later - sooner) / (more - fewer) for (fewer, sooner), (more, later) in pairs))
-    base = statistics.median(seconds - slope * size for size, seconds in typical_s.items())
+    slope = max(0.0, _median([(later - sooner) / (more - fewer) for (fewer, sooner), (more, later) in pairs]))
+    base = _median([seconds - slope * size for size, seconds in typical_s.items()])
     if base < 0:
-        return LatencyModel(base_s=0.0, per_frame_s=statistics.median(s / size for size, s in typical_s.items()))
+        return LatencyModel(base_s=0.0, per_frame_s=_median([s / size for size, s in typical_s.items()]))
     return LatencyModel(base_s=base, per_frame_s=slope)
+
+
+def _median(values: list[float]) -> float:
+    """Give the middle one, or the mean of two; `statistics` takes twice as long, for every batch."""
+    values.sort()
+    half = len(values) // 2
+    return values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
 
 
 class LatencyTracker:
@@ -61,5 +67,7 @@ class LatencyTracker:
         """Note that a batch of `size` frames took `seconds`."""
         recent = self._seconds.setdefault(size, deque(maxlen=self._KEPT))
         recent.append(seconds)
-        self._typical_s[size] = statistics.median(recent)
-        self.model = fit(self._typical_s)
+        typical_s = _median(list(recent))
+        if typical_s != self._typical_s.get(size):
+            self._typical_s[size] = typical_s
+            self.model = fit(self._typical_s)

@@ -47,7 +47,8 @@ class FairQueue:
     @property
     def depth(self) -> int:
         """Frames that wait for a replica."""
-        return self.lanes.depth + len(self._returned) + sum(map(len, self._together))
+        waiting = self.lanes.depth + len(self._returned)
+        return waiting + sum(map(len, self._together)) if self._together else waiting
 
     def look(self) -> Look:
         """Say what there is to do now, and who does it."""

@@ -99,7 +99,7 @@ class Seats:
 
     def fastest_s(self, size: int) -> float:
         """Give the seconds that a batch of `size` frames, a prepared size, takes where that is the least."""
-        return self._least[size].seconds
+        return self._least[size].seconds(self._seats)
 
     def means(self, now: float, size: int) -> Means:
         """Tell the admission what there is for a frame that will be in a batch of `size`; there is a replica."""
@@ -116,7 +116,7 @@ class Seats:
         seconds = seat.latency.model.predict_s(seat.limit.size)
         self._count(seat, seat.limit.size / seconds if seconds else math.inf)
         for least in self._least.values():
-            least.learn(seat, self._seats)
+            least.changed.add(seat)
 
     def _count(self, seat: Seat, rate: float) -> None:
         before, self._seats[seat] = self._seats[seat], rate
@@ -231,27 +231,38 @@ class _Sorted:
 
 
 class _Least:
-    """The replica that does a batch of one size, or of as many as it takes, in the least time."""
+    """The replica that does a batch of one size, or of as many as it takes, in the least time.
+
+    Attributes:
+        changed: those that may take another time since somebody asked last, which few do.
+    """
 
     def __init__(self, size: int) -> None:
-        self.seconds = 0.0
+        self.changed: set[Seat] = set()
         self._size = size
+        self._least = 0.0
         self._seat: Seat | None = None
 
-    def learn(self, seat: Seat, seats: dict[Seat, float]) -> None:
-        seconds = self._seconds(seat)
-        if self._seat is None or seconds < self.seconds:
-            self.seconds, self._seat = seconds, seat
-        elif seat is self._seat and seconds > self.seconds:
-            self._look(seats)
+    def seconds(self, seats: dict[Seat, float]) -> float:
+        while self.changed:
+            self._learn(self.changed.pop(), seats)
+        return self._least
 
     def leave(self, seat: Seat, seats: dict[Seat, float]) -> None:
+        self.changed.discard(seat)
         if seat is self._seat:
             self._look(seats)
 
-    def _look(self, seats: dict[Seat, float]) -> None:
-        self._seat = min(seats, key=self._seconds, default=None)
-        self.seconds = self._seconds(self._seat) if self._seat else 0.0
+    def _learn(self, seat: Seat, seats: dict[Seat, float]) -> None:
+        seconds = self._of(seat)
+        if self._seat is None or seconds < self._least:
+            self._least, self._seat = seconds, seat
+        elif seat is self._seat and seconds > self._least:
+            self._look(seats)
 
-    def _seconds(self, seat: Seat) -> float:
+    def _look(self, seats: dict[Seat, float]) -> None:
+        self._seat = min(seats, key=self._of, default=None)
+        self._least = self._of(self._seat) if self._seat else 0.0
+
+    def _of(self, seat: Seat) -> float:
         return seat.latency.model.predict_s(min(self._size, seat.limit.size))

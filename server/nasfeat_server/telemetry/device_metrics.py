@@ -16,6 +16,7 @@ from nasfeat_server.telemetry.tally import Buckets, HistogramFamily, Tally
 
 _SIZES = Buckets((1, 2, 4, 8, 16, 32, 64, 128), powers=(-1, 10))
 _FILLS = Buckets((0.03125, 0.0625, 0.125, 0.25, 0.5, 0.75, 1), powers=(-10, 1))
+_NO_COUNTS = Counts(bounds=(), counts=())
 _CAUSES = ("killed", "exited", "hung", "node_lost", "failed_start")
 
 
@@ -26,8 +27,7 @@ class DeviceMetrics(Collector):
         """Register every metric, at zero."""
         registry.register(self)
         device = ("device",)
-        self._sizes: dict[str, Tally] = {}
-        self._fills: dict[str, Tally] = {}
+        self._of_device: dict[str, _Batches] = {}
         self._processes: dict[str, tuple[int, ...]] = {}
         self._batches = Counter(
             "nasfeat_batches", "Batches by why they were closed.", ("device", "close_reason"), registry=registry
@@ -72,14 +72,18 @@ class DeviceMetrics(Collector):
 
     def batch_finished(self, event: events.BatchFinished) -> None:
         """Count a batch."""
-        device = event.device
-        if device not in self._sizes:
-            self._sizes[device], self._fills[device] = Tally(_SIZES), Tally(_FILLS)
-        self._sizes[device].add(event.size)
-        self._fills[device].add(event.size / event.limit)
-        self._batches.labels(device, event.close_reason).inc()
-        self._busy.labels(device).inc(event.busy_s)
-        self._last_batch.labels(device).set(time.time())
+        batches = self._of_device.get(event.device) or self._begin(event.device)
+        batches.sizes.add(event.size)
+        batches.fills.add(event.size / event.limit)
+        if event.close_reason not in batches.closed:
+            batches.closed[event.close_reason] = self._batches.labels(event.device, event.close_reason)
+        batches.closed[event.close_reason].inc()
+        batches.busy.inc(event.busy_s)
+        batches.last.set(time.time())
+
+    def _begin(self, device: str) -> "_Batches":
+        batches = self._of_device[device] = _Batches(self._busy.labels(device), self._last_batch.labels(device))
+        return batches
 
     def batch_limit_changed(self, event: events.BatchLimitChanged) -> None:
         """Show the largest batch."""
@@ -130,7 +134,7 @@ class DeviceMetrics(Collector):
                 is_wanted=bool(wanted[device]),
                 is_quarantined=bool(quarantined.get(device)),
                 busy_s=busy.get(device, 0.0),
-                batches=self._sizes[device].counts() if device in self._sizes else Counts(bounds=(), counts=()),
+                batches=self._of_device[device].sizes.counts() if device in self._of_device else _NO_COUNTS,
                 batch_limit=int(limits[device]) if device in limits else None,
                 restarts=int(restarts.get(device, 0)),
                 mean_cosine=cosines.get(device),
@@ -142,19 +146,31 @@ class DeviceMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Make the samples of a scrape."""
         sizes = HistogramFamily("nasfeat_batch_size", "Images in a batch.", ("device",))
-        for device, tally in self._sizes.copy().items():
-            tally.write(sizes, (device,))
+        of_device = self._of_device.copy().items()
+        for device, batches in of_device:
+            batches.sizes.write(sizes, (device,))
         fills = HistogramFamily(
             "nasfeat_batch_fill_ratio", "Images in a batch, of those that the limit allowed then.", ("device",)
         )
-        for device, tally in self._fills.copy().items():
-            tally.write(fills, (device,))
+        for device, batches in of_device:
+            batches.fills.write(fills, (device,))
         memory = GaugeMetricFamily(
             "nasfeat_replica_memory_bytes", "Memory of the processes of the device's replicas.", labels=("device",)
         )
         for device, pids in self._processes.copy().items():
             memory.add_metric((device,), _memory(pids))
         yield from (sizes, fills, memory)
+
+
+class _Batches:
+    """What is counted of one device's batches; looking metrics up by their labels costs more than counting."""
+
+    def __init__(self, busy: Counter, last: Gauge) -> None:
+        self.sizes = Tally(_SIZES)
+        self.fills = Tally(_FILLS)
+        self.busy = busy
+        self.last = last
+        self.closed: dict[str, Counter] = {}
 
 
 def _by_device(metric: Counter | Gauge, **labels: str) -> dict[str, float]:
