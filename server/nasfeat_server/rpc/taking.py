@@ -18,6 +18,8 @@ _Interceptors = Sequence[grpc.aio.ServerInterceptor]
 # Its own is not to be had from here.
 _NAME = "unserved"
 _NOT_TOO_MANY = False
+# Of one method, so that calls that come together are taken together.
+_WAITS = 4
 
 
 def make_server(options: Sequence[tuple[str, Any]], interceptors: _Interceptors) -> grpc.aio.Server:
@@ -52,7 +54,8 @@ def _made_of(interceptors: _Interceptors) -> Iterator[None]:
             self._methods.update(handlers)
 
         def _make_request_call_future(self, method: bytes | None) -> "asyncio.Future[Any]":
-            return asyncio.get_running_loop().create_task(self._take(method))
+            # They end together, with gRPC.
+            return asyncio.gather(*(self._take(method) for _ in range(_WAITS)))
 
         async def _take(self, method: bytes | None) -> Never:
             """Take one call after the other of a method, or of all that are not served; ends as gRPC's wait would."""
