@@ -57,10 +57,12 @@ async def test_stopping_meanwhile_leaves_no_process(
     slow.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(slow))
     caplog.set_level(logging.INFO)
+    # Tests before this one may have started some that stay, such as Python's tracker of shared memory.
+    before = psutil.Process().children()
     looking = asyncio.ensure_future(prepare_model(ServerConfig()))
     while "weights: 5 of 300 MiB" not in caplog.text:  # noqa: ASYNC110 - a log has no event
         await asyncio.sleep(0.005)
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await looking
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= set(before)

@@ -22,7 +22,9 @@ def _as_before() -> Iterator[None]:
     root = standard.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:] = handlers
+    # Not the attribute: loggers remember what they found there.
+    root.setLevel(level)
 
 
 def _written(form: str, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
