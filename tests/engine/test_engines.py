@@ -59,7 +59,9 @@ def test_features_are_the_originals(engine: str, name: str) -> None:
         np.testing.assert_allclose(features, expected[:size], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in NETS if name != "tiny_cifar"), "tiny_cifar"]
+)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_output_is_the_networks_own(engine: str, name: str) -> None:
     """Maps come with channels last, averages beside them, logits and probabilities: all as the Keras model has them."""
@@ -132,6 +134,7 @@ def test_large() -> None:
     np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-3 * float(expected.std()))
 
 
+@pytest.mark.slow
 def test_a_batch_too_large_for_tensorflow_is_told_as_such() -> None:
     """TensorFlow's own error of an allocation that fails becomes MemoryError, in one line, and the engine lives."""
     import tensorflow as tf

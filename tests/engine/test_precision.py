@@ -79,6 +79,7 @@ def test_cosines_are_of_each_pair() -> None:
     np.testing.assert_allclose(cosines(one, other), [1, -1, 0])
 
 
+@pytest.mark.slow
 def test_other_pictures_make_another_artifact(pictures: Path, tmp_path: Path) -> None:
     """What was calibrated is found again by the pictures' content, not by their place."""
 

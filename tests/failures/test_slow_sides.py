@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc.aio
 import psutil
+import pytest
 
 from nasfeat.v1 import feature_service_pb2_grpc
 from nasfeat_client import AsyncFeatureClient, StreamOptions
@@ -80,6 +81,7 @@ async def test_a_producer_that_outruns_the_server_waits_in_the_sdk() -> None:
         await stream.aclose()
 
 
+@pytest.mark.slow
 async def test_a_long_stream_costs_no_more_at_its_end() -> None:
     """Row 14: ten thousand frames on one stream: the server's memory is what it was after the first thousand."""
     async with server(*FAKE) as program, grpc.aio.insecure_channel(program.listening) as channel:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import grpc.aio
+import pytest
 
 from nasfeat_server.app import App
 from serving import connected, frame, next_result, opening, running
@@ -30,6 +31,7 @@ async def _stream(stub: Any, number: int, *, frames: int) -> None:
         pass
 
 
+@pytest.mark.slow
 async def test_a_scrape_after_ten_thousand_stream_ids_has_no_series_more() -> None:
     """Row 26: the series after 10,000 streams, each under its own id, are those after the first few."""
     async with running() as app, connected(app) as stub:

@@ -25,6 +25,7 @@ async def _started(command: str) -> RunningServer:
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="the page's commands are openssl's")
+@pytest.mark.slow
 async def test_the_commands_make_what_server_and_client_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block in its order, and then each pair of server and client with the files that they made."""
     monkeypatch.chdir(tmp_path)
