@@ -53,6 +53,8 @@ def _extract(cluster: RayCluster, *arguments: str, on: str) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 1, done.stderr
+    # Pictures that are none are counted in it; without it something else went wrong.
+    assert done.stdout, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["stopped_by"] is None, document["stopped_by"]
     return document

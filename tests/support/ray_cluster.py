@@ -61,6 +61,9 @@ def ray_cluster() -> Iterator[RayCluster]:
                 "RAY_TMPDIR": folder,
                 "RAY_AUTH_MODE": "disabled",
                 "RAY_USAGE_STATS_ENABLED": "0",
+                # The head forks while gRPC's threads work, for each client from outside. On a busy machine that child
+                # may die before it is a program: "Starting Ray client server failed".
+                "GRPC_ENABLE_FORK_SUPPORT": "false",
             }
         )
         ray = Path(sys.executable).with_name("ray")
