@@ -1,7 +1,6 @@
 """Accounts of tenants that another process keeps: the limits are exact, and what a front end had comes back."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -9,10 +8,11 @@ import pytest
 
 from nasfeat_server.errors import OverloadedError
 from nasfeat_server.scheduling.quota import Rate
-from nasfeat_server.scheduling.remote.link import Link
+from nasfeat_server.scheduling.remote.link import Handler, Link
 from nasfeat_server.security.accounts import OwnAccount
 from nasfeat_server.security.remote import AccountsCounterpart, RemoteAccount, RemoteAccounts
 from nasfeat_server.security.tokens import Quota
+from remote_parts import linked
 from serving import until
 
 _QUOTA = Quota(rate=Rate(per_second=1e-6, burst=2), max_streams=2)
@@ -24,15 +24,13 @@ class _End:
 
     Attributes:
         far: its end of the link.
-        near: the other one.
-        lost: set when that has heard all.
+        lost: set when the other end has heard all.
     """
 
     accounts: RemoteAccounts
     account: RemoteAccount
     counterpart: AccountsCounterpart
     far: Link
-    near: Link
     lost: asyncio.Event
 
     async def close(self) -> None:
@@ -45,25 +43,18 @@ class _End:
 
 
 async def _end(kept: OwnAccount) -> _End:
-    ours, theirs = socket.socketpair()
-    lost = asyncio.Event()
-    heard: dict[str, object] = {}
-    near = Link(heard, lost.set)  # type: ignore[arg-type]
+    handlers: dict[str, Handler] = {}
+    heard: dict[str, Handler] = {}
+    near, far, lost = await linked(handlers, heard)
     counterpart = AccountsCounterpart(lambda name: kept if name == "a" else None, near.send)
-    heard.update(counterpart.handlers)
-    handlers: dict[str, object] = {}
-    far = Link(handlers)  # type: ignore[arg-type]
+    handlers.update(counterpart.handlers)
     accounts = RemoteAccounts(far.send)
-    handlers.update(accounts.handlers)
-    loop = asyncio.get_running_loop()
-    await loop.create_connection(lambda: near, sock=ours)
-    await loop.create_connection(lambda: far, sock=theirs)
+    heard.update(accounts.handlers)
     return _End(
         accounts=accounts,
         account=accounts.open("a", _QUOTA),
         counterpart=counterpart,
         far=far,
-        near=near,
         lost=lost,
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nasfeat_server.engine.arena import Arena
@@ -50,12 +51,24 @@ class StandIns:
         await asyncio.sleep(0)
 
 
-async def stand_ins(parts: Parts, arena: Arena, *, max_streams: int = 100) -> StandIns:
-    """Put a link between `parts` and what stands for them."""
+async def linked(
+    near_hears: Mapping[str, Handler], far_hears: Mapping[str, Handler]
+) -> tuple[Link, Link, asyncio.Event]:
+    """Give both ends of a link, and what is set when the near one has heard all of a far one that is gone."""
     ours, theirs = socket.socketpair()
     lost = asyncio.Event()
+    near, far = Link(near_hears, lost.set), Link(far_hears)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: near, sock=ours)
+    await loop.create_connection(lambda: far, sock=theirs)
+    return near, far, lost
+
+
+async def stand_ins(parts: Parts, arena: Arena, *, max_streams: int = 100) -> StandIns:
+    """Put a link between `parts` and what stands for them."""
     handlers: dict[str, Handler] = {}
-    near = Link(handlers, lost.set)
+    heard: dict[str, Handler] = {}
+    near, far, lost = await linked(handlers, heard)
     counterpart = Counterpart(
         slots=parts.slots,
         dispatcher=parts.dispatcher,
@@ -65,16 +78,11 @@ async def stand_ins(parts: Parts, arena: Arena, *, max_streams: int = 100) -> St
         send=near.send,
     )
     handlers.update(counterpart.handlers)
-    heard: dict[str, Handler] = {}
-    far = Link(heard)
     slots = RemoteSlots(far.send, arena.layout.slots)
     dispatcher = RemoteDispatcher(far.send, slots=slots, collect=arena.take_results)
     windows = RemoteWindows(far.send)
     for one in (slots, dispatcher, windows):
         heard.update(one.handlers)
-    loop = asyncio.get_running_loop()
-    await loop.create_connection(lambda: near, sock=ours)
-    await loop.create_connection(lambda: far, sock=theirs)
     return StandIns(
         slots=slots,
         dispatcher=dispatcher,
