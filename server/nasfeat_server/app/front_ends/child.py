@@ -59,6 +59,7 @@ class Child:
         observer: told of everything else that it observes.
         guard: keeps the accounts of tenants.
         on_load: told how many streams it has, or connections if those are more.
+        on_left: called when it has left a version.
 
     Attributes:
         listening: set when it takes calls.
@@ -79,6 +80,7 @@ class Child:
         observer: Fanout,
         guard: Guard,
         on_load: Callable[[int], None],
+        on_left: Callable[[], None],
     ) -> None:
         self.listening = asyncio.Event()
         self.lost = asyncio.Event()
@@ -90,6 +92,7 @@ class Child:
         self._log_level = start.log_level
         self._begun = asyncio.Event()
         self._on_load = on_load
+        self._on_left = on_left
         self._max_streams = max_streams
         self._open_streams = open_streams
         self._connections = 0
@@ -132,7 +135,7 @@ class Child:
 
     def has(self, generation: Generation) -> bool:
         """Whether it may have calls of a version."""
-        return generation in self._parts and self._parts[generation].is_open
+        return generation in self._parts
 
     async def start(self) -> None:
         """Start the process and return when it can be told what to serve.
@@ -160,7 +163,6 @@ class Child:
         """Tell it what it serves from now on; what it serves else, it leaves when its calls have ended."""
         self._turn = arrangement.turn
         self._arranged.clear()
-        self._parts = {generation: part for generation, part in self._parts.items() if part.is_open}
         numbers = arrangement.numbers
         for generation in arrangement.places.values():
             if generation not in self._parts:
@@ -178,6 +180,7 @@ class Child:
             max_streams=self._max_streams,
             open_streams=self._open_streams,
             on_load=self._loaded,
+            on_left=lambda: self._left(generation),
         )
         offer, arena_fd = part.offer
         # One that is gone is found out by whoever waits for its end.
@@ -209,8 +212,7 @@ class Child:
     def tell(self, load: Load, state: ToldState) -> None:
         """Tell it how the scheduler is, how busy the whole server, what that serves, and what it logs."""
         for part in self._parts.values():
-            if part.is_open:
-                part.tell_state()
+            part.tell_state()
         self.send("load", pickle.dumps(load))
         self.send("state", pickle.dumps(state))
         if self._log_level != log.level():
@@ -238,8 +240,8 @@ class Child:
             # What it said last may still be on its way.
             if self._linked:
                 await self.lost.wait()
-            for part in self._parts.values():
-                part.close()
+            for generation in tuple(self._parts):
+                self._left(generation)
             self._accounts.close()
             self._heard.lost()
             if self._sockets:
@@ -268,6 +270,11 @@ class Child:
 
     def _loaded(self) -> None:
         self._on_load(self.load)
+
+    def _left(self, generation: Generation) -> None:
+        # At once: whoever knows a version that is over keeps its arena.
+        self._parts.pop(generation).close()
+        self._on_left()
 
     def _has_arranged(self, turn: int) -> None:
         if turn == self._turn:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import logging
 import signal
@@ -128,13 +129,14 @@ class FrontEnds:
     def arrange(self, places: Mapping[ModelLabel, Generation], share: float) -> None:
         """Have every front end serve these versions of the model under these labels from now on."""
         before = self._arrangement
-        numbers = {one: number for one, number in before.numbers.items() if one in places.values() or self._has(one)}
+        numbers = dict(before.numbers)
         for generation in places.values():
             if generation not in numbers:
                 numbers[generation] = next(self._numbers)
         self._arrangement = Arrangement(turn=before.turn + 1, places=places, numbers=numbers, share=share)
         for child in self._children.values():
             self._tell(child)
+        self._forget()
 
     async def settled(self) -> None:
         """Return when all front ends serve what was arranged."""
@@ -155,6 +157,7 @@ class FrontEnds:
             observer=self._observer,
             guard=self._guard,
             on_load=lambda load: self._steering.load(index, load),
+            on_left=self._forget,
         )
         self._lives = [tasks.create_task(self._keep_alive(index, make)) for index in range(config.front_ends)]
         self._lives.append(tasks.create_task(self._look_after()))
@@ -250,8 +253,16 @@ class FrontEnds:
         child.arrange(self._arrangement)
         child.tell(self._busy(), self._told_state())
 
-    def _has(self, generation: Generation) -> bool:
-        return any(child.has(generation) for child in self._children.values())
+    def _forget(self) -> None:
+        """Know only versions that are arranged, or that a front end has calls of."""
+        now = self._arrangement
+        children = tuple(self._children.values())
+        known = {
+            one: number
+            for one, number in now.numbers.items()
+            if one in now.places.values() or any(child.has(one) for child in children)
+        }
+        self._arrangement = dataclasses.replace(now, numbers=known)
 
     def _told_state(self) -> ToldState:
         """Say what the server serves, as far as front ends know of it."""

@@ -23,12 +23,12 @@ class Part:
         max_streams: that may be open, over all front ends and versions.
         open_streams: counts those.
         on_load: called when the front end has one stream more or less.
+        on_left: called when the front end has left the version, to `close` this.
 
     Attributes:
         generation: the version.
-        count: calls under way.
+        count: calls under way, as it said last.
         streams: those of them that are streams, if there is somebody to show them to.
-        is_open: the front end may have calls of the version.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Part:
         max_streams: int,
         open_streams: Callable[[], int],
         on_load: Callable[[], None],
+        on_left: Callable[[], None],
     ) -> None:
         self.generation = generation
         self.count = 0
@@ -48,7 +49,7 @@ class Part:
         self._link = link
         self._served = generation.loaded.result()
         core = self._core = generation.loaded_core
-        handlers: dict[str, Handler] = {"used": self._used, "left": self.close}
+        handlers: dict[str, Handler] = {"used": self._used, "left": on_left}
         self._send = link.open(number, handlers)
         self._counterpart = Counterpart(
             slots=core.slots,
@@ -62,7 +63,6 @@ class Part:
         handlers.update(self._counterpart.handlers)
         self._calls: Calls = self._served.calls
         self._calls.join(self)
-        self.is_open = True
 
     @property
     def stream_count(self) -> int:
@@ -88,12 +88,9 @@ class Part:
 
     def close(self) -> None:
         """Take everything back: the front end has left the version, or its process is gone."""
-        if self.is_open:
-            self.is_open = False
-            self._link.shut(self._number)
-            self._counterpart.close()
-            self.count, self.streams = 0, ()
-            self._calls.leave(self)
+        self._link.shut(self._number)
+        self._counterpart.close()
+        self._calls.leave(self)
 
     def _used(self, calls: int, streams: bytes | None, counts: bytes | None) -> None:
         self.count = calls
