@@ -22,7 +22,8 @@ import numpy.typing as npt
 from nasfeat_server.config import ServerConfig
 from nasfeat_server.engine.devices import Placement
 from nasfeat_server.engine.hold import Hold
-from nasfeat_server.engine.interface import Engine, EngineOptions, ModelDescription, OverlappingEngine, Results
+from nasfeat_server.engine.interface import Engine, EngineOptions, ModelDescription, Results
+from nasfeat_server.engine.loading import overlaps
 from nasfeat_server.engine.preparing import prepare_model, scratch
 from nasfeat_server.errors import ConfigurationError, InvalidImageError
 from nasfeat_server.imaging.decode import decode_into, preprocessing_digest
@@ -99,7 +100,7 @@ class EngineExtractor:
             waiting = waiting[size:]
 
     def _begin(self, pixels: npt.NDArray[np.uint8]) -> Callable[[], Results]:
-        if not isinstance(self._engine, OverlappingEngine):
+        if not overlaps(self._engine):
             return functools.partial(self._engine.run, pixels, self._outputs)
         try:
             return self._engine.begin(pixels, self._outputs)

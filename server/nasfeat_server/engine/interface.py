@@ -6,7 +6,7 @@ sees of a replica: asynchronous, in the server's process, and free of any framew
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +161,6 @@ class Engine(Protocol):
         ...
 
 
-@runtime_checkable
 class OverlappingEngine(Engine, Protocol):
     """An engine whose device works by itself, so that its next batch can be prepared meanwhile."""
 

@@ -24,8 +24,8 @@ import numpy.typing as npt
 from nasfeat_server.engine.claims import CoreClaims, pin
 from nasfeat_server.engine.cores import usable_cores
 from nasfeat_server.engine.hold import Hold
-from nasfeat_server.engine.interface import Engine, EngineOptions, Outputs, OverlappingEngine, Results
-from nasfeat_server.engine.loading import Loaded, all_wanted, begin, loading
+from nasfeat_server.engine.interface import Engine, EngineOptions, Outputs, Results
+from nasfeat_server.engine.loading import Loaded, all_wanted, begin, loading, overlaps
 from nasfeat_server.engine.shipping import Shipment
 from nasfeat_server.errors import ConfigurationError
 
@@ -145,13 +145,13 @@ class RemoteReplica:
             await self._turn.wait_for(lambda: self._next == number)
             self._next += 1
             begun_at = time.monotonic()
-            if isinstance(engine, OverlappingEngine):
+            if overlaps(engine):
                 begun = loop.run_in_executor(self._device, begin, engine, images, wanted)
             else:
                 fetch = functools.partial(engine.run, images, wanted)
                 done = loop.run_in_executor(self._device, self._finish, fetch, outputs, begun_at)
             self._turn.notify_all()
-        if isinstance(engine, OverlappingEngine):
+        if overlaps(engine):
             done = loop.run_in_executor(self._finishing, self._finish, await begun, outputs, begun_at)
         return await done
 

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nasfeat_server.engine.arena import Arena, ArenaLayout
-from nasfeat_server.engine.interface import Engine, EngineOptions, OverlappingEngine, Results
-from nasfeat_server.engine.loading import Loaded, all_wanted, begin, loading
+from nasfeat_server.engine.interface import Engine, EngineOptions, Results
+from nasfeat_server.engine.loading import Loaded, all_wanted, begin, loading, overlaps
 from nasfeat_server.errors import ConfigurationError
 from nasfeat_server.network.weights.values import located_of
 
@@ -70,7 +70,7 @@ class _Replica:
             for line in self._pipe:
                 order = json.loads(line)
                 slots, outputs, begun_at = order["run"], order["outputs"], time.monotonic()
-                if isinstance(engine, OverlappingEngine):
+                if overlaps(engine):
                     # Finished in another thread, so that the device has its next batch when it is done with one, while
                     # the results of that are still on their way to their slots.
                     begun = begin(engine, self._gathered(slots), all_wanted(outputs))
