@@ -1,12 +1,18 @@
 """The chart rendered by Helm's own library."""
 
 import re
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import helm_python
 import yaml
+
+# Go's runtime, which is there once the library has answered, takes this signal, which Python ignores. With TensorFlow
+# and others in the process, a write to a process that had died then ended this one, without a word.
+helm_python.helm_c_version()
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 CHART = Path(__file__).parents[1] / "helm" / "nasfeat"
 NAMESPACE = "nasfeat"

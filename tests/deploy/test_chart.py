@@ -5,6 +5,7 @@ import copy
 import itertools
 import json
 import re
+import signal
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -275,3 +276,10 @@ def test_wrong_values_are_refused(values: dict[str, Any], complaint: str) -> Non
     """By the schema, or by what needs them; the message names the value."""
     with pytest.raises(helm_python.HelmError, match=re.escape(complaint)):
         render(values)
+
+
+def test_this_process_ignores_broken_pipes() -> None:
+    """Helm's library takes the signal: whichever test then writes to a dead process ends all tests of its worker."""
+    render(EXAMPLES["cpu"])
+    (ignored,) = re.findall(r"^SigIgn:\s*(\w+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert int(ignored, 16) & 1 << (signal.SIGPIPE - 1)
